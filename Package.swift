@@ -1,0 +1,192 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// SE-0335, SE-0444 and SE-0409: `any` is written out, members come only from modules a file imports,
+// and an import is an implementation detail unless it says `public`.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+// Ecosystem API packages: how the tools of floor 0 meet without knowing each other.
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+
+let package = Package(
+    name: "lantern",
+    products: [
+        .library(name: "Lantern", targets: ["Lantern"]),
+        .library(name: "LanternHTTP", targets: ["LanternHTTP"]),
+        .library(name: "LanternEvents", targets: ["LanternEvents"]),
+        .library(name: "LanternIdentity", targets: ["LanternIdentity"]),
+        .library(name: "LanternLogging", targets: ["LanternLogging"]),
+        .library(name: "LanternMetrics", targets: ["LanternMetrics"]),
+        .library(name: "LanternTracing", targets: ["LanternTracing"]),
+        .library(name: "LanternPostgres", targets: ["LanternPostgres"]),
+        .library(name: "LanternKafka", targets: ["LanternKafka"]),
+        .library(name: "LanternKafkaTesting", targets: ["LanternKafkaTesting"]),
+        .library(name: "LanternLocal", targets: ["LanternLocal"]),
+        .executable(name: "auth", targets: ["auth"]),
+        .executable(name: "order", targets: ["order"]),
+        .executable(name: "activity", targets: ["activity"]),
+        .executable(name: "lantern", targets: ["LanternCLI"]),
+    ],
+    dependencies: [
+        // Command line of `lantern`.
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        // Configuration from the environment.
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0"),
+        // Hashing, signatures, scrypt.
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        // Tracing API.
+        .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
+        // Header fields and methods, as Hummingbird speaks them.
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+        // Logging API.
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        // Metrics API.
+        .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
+        // Byte buffers of HTTP bodies.
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        // OTLP messages.
+        .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+        // HTTP server and router.
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
+        // HTTP client.
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
+        // Start and graceful shutdown.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        // JSON Web Tokens and key sets.
+        .package(url: "https://github.com/vapor/jwt-kit.git", from: "5.7.1"),
+    ],
+    targets: [
+        // MARK: Ground
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CRDKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CLanternSystem"),
+        .target(name: "CBrokerPort"),
+
+        // MARK: Floor 0, tools
+        .target(
+            name: "LanternLogging",
+            dependencies: [logging],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternMetrics",
+            dependencies: ["CZlib", logging, metrics],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternTracing",
+            dependencies: [
+                "CZlib", httpClient, lifecycle, logging, metrics, nioCore, nioHTTP1, tracing,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            exclude: ["Protobuf/otlp.proto"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternPostgres",
+            dependencies: ["CLibPQ", "CLanternSystem", lifecycle, logging, metrics, tracing],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternKafka",
+            dependencies: ["CRDKafka", "CLanternSystem", lifecycle, logging, metrics, tracing],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternKafkaTesting",
+            dependencies: ["CBrokerPort", "CRDKafka"],
+            swiftSettings: settings
+        ),
+
+        // MARK: Floor 1, parts
+        .target(
+            name: "LanternHTTP",
+            dependencies: [
+                hummingbird, httpClient, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, tracing,
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternEvents",
+            dependencies: [
+                "LanternKafka", "LanternPostgres", crypto, lifecycle, logging, metrics, tracing,
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternIdentity",
+            dependencies: [
+                crypto, httpClient, logging, metrics, nioCore, nioHTTP1,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // MARK: Floor 2, wrap
+        .target(
+            name: "Lantern",
+            dependencies: [
+                "LanternEvents", "LanternHTTP", "LanternIdentity", "LanternKafka", "LanternLogging",
+                "LanternMetrics", "LanternPostgres", "LanternTracing",
+                configuration, crypto, hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
+                tracing,
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "LanternLocal",
+            dependencies: [
+                "CLanternSystem", "LanternKafkaTesting", "LanternTracing", hummingbird, httpTypes, lifecycle, logging, nioCore,
+            ],
+            swiftSettings: settings
+        ),
+
+        // MARK: Floor 3, services
+        .target(
+            name: "AuthService",
+            dependencies: ["Lantern", crypto, httpTypes, .product(name: "JWTKit", package: "jwt-kit")],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "OrderService",
+            dependencies: ["Lantern", httpTypes],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "ActivityService",
+            dependencies: ["Lantern", crypto, httpTypes, nioCore],
+            swiftSettings: settings
+        ),
+
+        // MARK: Floor 4, doors
+        .executableTarget(name: "auth", dependencies: ["AuthService", "Lantern"], swiftSettings: settings),
+        .executableTarget(name: "order", dependencies: ["OrderService", "Lantern"], swiftSettings: settings),
+        .executableTarget(name: "activity", dependencies: ["ActivityService", "Lantern"], swiftSettings: settings),
+        .executableTarget(
+            name: "LanternCLI",
+            dependencies: [
+                "LanternKafkaTesting", "LanternLocal", "LanternTracing", httpClient, nioCore, nioHTTP1,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+    ]
+)

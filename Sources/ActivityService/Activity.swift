@@ -1,0 +1,26 @@
+public import Lantern
+
+/// The activity service: collects the events of all services into one timeline.
+public struct Activity: LanternService {
+    public static let name = "activity"
+
+    public static func assemble(_ platform: Platform) async throws {
+        let database = try platform.postgres(migrations: ActivitySchema.migrations)
+        let wake = WakeSignal()
+        let topics = try platform.settings.value(
+            "ACTIVITY_TOPICS", default: #"^.+\.events\.v[0-9]+$"#, "a regular expression that begins with ^"
+        ) { $0.hasPrefix("^") ? $0 : nil }
+
+        try platform.consume(topics: [topics], group: name, in: database, Ingest(group: name, wake: wake))
+        platform.run(
+            Sealer(
+                database: database, direct: try platform.directClient(for: database), wake: wake, logger: platform.logger
+            )
+        )
+        platform.routes { router in
+            TimelineController(
+                timeline: TimelineStore(database: database), sources: SourceStore(database: database)
+            ).register(on: router)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import Crypto
+import Foundation
+import Lantern
+
+/// An event on its way to the timeline: everything that is stored of it, worked out without I/O.
+struct IncomingEntry: Sendable {
+    let id: UUID
+    let record: KafkaRecord
+    let event: EventEnvelope
+    let time: Timestamp
+    let isAhead: Bool
+    let action: String
+    let traceID: String?
+    let spanID: String?
+    let dataIsJSON: Bool
+    let leaf: Leaf
+    let hash: [UInt8]
+    let digest: [UInt8]
+
+    /// Reads and checks a record.
+    /// - Throws: ``EventError``, the reason of a dead letter.
+    init(_ record: KafkaRecord, now: Timestamp) throws(EventError) {
+        let event = try CloudEvents.event(record)
+        try Self.checkSource(event, topic: record.topic)
+        self.id = .version7()
+        self.record = record
+        self.event = event
+        // A foreign producer may give no time; then it is when we took it.
+        self.time = event.time ?? now
+        self.isAhead = self.time > now + .seconds(86_400)
+        self.action = EventType(parsing: event.type).action
+        let trace = event.traceparent.flatMap { Self.traceContext($0) }
+        self.traceID = trace?.traceID
+        self.spanID = trace?.spanID
+        // PostgreSQL keeps the bytes whatever they are; only JSON is shown as JSON.
+        self.dataIsJSON = (try? JSONSerialization.jsonObject(with: Data(event.data), options: .fragmentsAllowed)) != nil
+        self.leaf = Leaf()
+        self.hash = Leaf.hash(self.leaf.bytes(of: event, time: self.time, traceID: self.traceID))
+        self.digest = Array(SHA256.hash(data: event.contentBytes))
+    }
+
+    /// `…/services/<service>` may write to `<service>.events.v1` only: nobody speaks for another service.
+    private static func checkSource(_ event: EventEnvelope, topic: String) throws(EventError) {
+        let parts = event.source.split(separator: "/")
+        guard parts.count >= 2, parts[parts.count - 2] == "services" else { return }
+        guard topic == "\(parts[parts.count - 1]).events.v1" else {
+            throw EventError(code: .sourceMismatch, message: "\(event.source) may not write to \(topic)")
+        }
+    }
+
+    private static func traceContext(_ traceparent: String) -> (traceID: String, spanID: String)? {
+        let parts = traceparent.split(separator: "-")
+        guard parts.count >= 4, parts[1].utf8.count == 32, parts[2].utf8.count == 16 else { return nil }
+        return (String(parts[1]), String(parts[2]))
+    }
+}

@@ -1,0 +1,111 @@
+import CoreMetrics
+import Foundation
+import Lantern
+
+/// Takes records into the timeline: one transaction a batch, each event once.
+struct Ingest: RecordHandler {
+    let group: String
+    let wake: WakeSignal
+
+    func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws {
+        let now = Timestamp.now
+        let start = ContinuousClock.now
+        let traces = BatchTraces(records, group: self.group)
+        try await traces.batch {
+            var heads: [(head: SourceHead, partition: Int32)] = []
+            var entries: [IncomingEntry] = []
+            for record in records {
+                if record.header("ce_type")?.hasPrefix("lantern.") == true {
+                    if let head = SourceHead(record) { heads.append((head, record.partition ?? 0)) }
+                    continue
+                }
+                do throws(EventError) {
+                    entries.append(try IncomingEntry(record, now: now))
+                } catch {
+                    try await self.putAside(record, error, in: tx)
+                }
+            }
+            let (new, duplicates) = try await self.sort(entries, in: tx)
+            try await EntryStore.insert(new, in: tx)
+            try await EntryStore.handToSealer(new, duplicates: duplicates, heads: heads, in: tx)
+            for (source, count) in Dictionary(grouping: duplicates, by: \.event.source).mapValues(\.count) {
+                tx.afterCommit {
+                    Counter(label: "lantern_duplicates_total", dimensions: [("source", source)]).increment(by: count)
+                }
+            }
+        }
+        tx.afterCommit {
+            traces.end()
+            let duration = start.duration(to: .now) / max(1, records.count)
+            for (topic, group) in Dictionary(grouping: records, by: \.topic) {
+                let timer = Timer(
+                    label: "messaging_process_duration_seconds",
+                    dimensions: [
+                        ("messaging_system", "kafka"), ("messaging_destination_name", topic),
+                        ("messaging_consumer_group_name", self.group),
+                    ]
+                )
+                for _ in group {
+                    timer.recordNanoseconds(
+                        duration.components.seconds * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000
+                    )
+                }
+            }
+        }
+    }
+
+    func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
+        // A sequence that was put aside is accounted for: it is no gap.
+        guard let event = try? CloudEvents.event(record), event.sequence != nil else { return }
+        try await EntryStore.handToSealer(dead: event, in: tx)
+    }
+
+    func committed() { self.wake.signal() }
+
+    private func putAside(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
+        try await DeadLetters(consumer: self.group).add(record, error, in: tx)
+        try await self.deadLettered(record, error, in: tx)
+    }
+
+    /// Tells new events from those that were here before. An id that comes with other content is put aside.
+    private func sort(
+        _ entries: [IncomingEntry], in tx: PostgresTransaction
+    ) async throws -> (new: [IncomingEntry], duplicates: [IncomingEntry]) {
+        guard !entries.isEmpty else { return ([], []) }
+        // In key order, so that two members never wait for each other.
+        let sorted = entries.sorted { ($0.event.source, $0.event.id) < ($1.event.source, $1.event.id) }
+        let inserted = try await EntryStore.claim(sorted, in: tx)
+        var unclaimed = inserted
+        var new: [IncomingEntry] = []
+        var seen: [IncomingEntry] = []
+        for entry in entries {
+            if unclaimed.remove(EventKey(entry.event)) != nil { new.append(entry) } else { seen.append(entry) }
+        }
+        guard !seen.isEmpty else { return (new, []) }
+        let digests = try await EntryStore.digests(of: seen, in: tx)
+        var duplicates: [IncomingEntry] = []
+        for entry in seen {
+            if digests[EventKey(entry.event)] == entry.digest {
+                duplicates.append(entry)
+            } else {
+                try await self.putAside(
+                    entry.record, EventError(code: .idConflict, message: "another event has the id \(entry.event.id)"), in: tx
+                )
+            }
+        }
+        return (new, duplicates)
+    }
+}
+
+/// What makes an event itself.
+struct EventKey: Hashable, Sendable {
+    var source: String
+    var id: String
+
+    init(source: String, id: String) {
+        self.source = source
+        self.id = id
+    }
+
+    init(_ event: EventEnvelope) { self.init(source: event.source, id: event.id) }
+}

@@ -1,0 +1,38 @@
+#define _GNU_SOURCE
+#include "broker_port.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// The mock cluster's sockets are bound on the thread that calls rd_kafka_mock_cluster_new, hence thread-local.
+static _Thread_local uint16_t wanted = 0;
+static _Thread_local int outcome = -1;
+
+void lantern_broker_port_set(uint16_t port) {
+    wanted = port;
+    outcome = -1;
+}
+
+int lantern_broker_port_clear(void) {
+    wanted = 0;
+    return outcome;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t length) {
+    if (wanted != 0 && address != NULL && address->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
+        struct sockaddr_in changed = *(const struct sockaddr_in *)address;
+        if (changed.sin_port == 0) {
+            changed.sin_port = htons(wanted);
+            int on = 1;
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+            wanted = 0;
+            int status = (int)syscall(SYS_bind, fd, &changed, sizeof changed);
+            outcome = status == 0 ? 0 : errno;
+            return status;
+        }
+    }
+    return (int)syscall(SYS_bind, fd, address, length);
+}

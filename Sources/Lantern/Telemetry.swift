@@ -1,0 +1,179 @@
+import CoreMetrics
+import Foundation
+public import LanternLogging
+public import LanternMetrics
+public import LanternTracing
+import Logging
+import ServiceLifecycle
+import Tracing
+
+/// Logger, metrics and tracer of one service, made from its environment. Nothing global: several live in one process.
+public struct Telemetry: Sendable {
+    let logger: Logger
+    public let registry: MetricsRegistry
+    let tracer: LanternTracer
+    /// Runs as long as the service: exports spans.
+    let exporter: (any Service)?
+
+    /// What a test puts in place of standard output and the collector.
+    public struct Overrides: Sendable {
+        public var logSink: (any LogSink)?
+        public var spanProcessor: (any SpanProcessor)?
+
+        public init(logSink: (any LogSink)? = nil, spanProcessor: (any SpanProcessor)? = nil) {
+            self.logSink = logSink
+            self.spanProcessor = spanProcessor
+        }
+    }
+
+    init(service: String, version: String, settings: Settings, overrides: Overrides) throws {
+        let name = settings.string("OTEL_SERVICE_NAME") ?? service
+        let level = try settings.value("LOG_LEVEL", default: Logger.Level.info, Self.levels) { Logger.Level(rawValue: $0.lowercased()) }
+        let format = try settings.value(
+            "LOG_FORMAT", default: Terminal.isStandardOutput ? LogOutput.Format.pretty : .json, "json or pretty"
+        ) { LogOutput.Format(rawValue: $0) }
+        let sink = overrides.logSink ?? FileDescriptorSink()
+        let output = LogOutput(service: name, format: format, level: level, sink: sink) {
+            InstrumentationContext.current?.spanContext.map {
+                LogOutput.Trace(traceID: $0.traceID.description, spanID: $0.spanID.description)
+            }
+        }
+        let logger = Logger(label: service) { label in LanternLogHandler(label: label, output: output) }
+        self.logger = logger
+
+        let registry = MetricsRegistry(logger: logger)
+        registry.declare(MetricCatalogue.declarations)
+        registry.collectProcess()
+        let resource = try Self.resource(name: name, settings: settings)
+        registry.collectInfo("target_info", help: "Attributes of the process.", labels: resource)
+        registry.collectInfo(
+            "lantern_build_info", help: "What runs.", labels: [("service", service), ("version", version)]
+        )
+        // Counters that must be there before anything goes wrong, so that an alert on their increase works.
+        _ = registry.makeCounter(label: "lantern_spans_dropped_total", dimensions: [])
+        _ = registry.makeCounter(label: "lantern_spans_exported_total", dimensions: [])
+        if let descriptor = sink as? FileDescriptorSink {
+            registry.collect { $0.add("lantern_log_dropped_total", .counter, value: Double(descriptor.droppedLines)) }
+        } else {
+            _ = registry.makeCounter(label: "lantern_log_dropped_total", dimensions: [])
+        }
+        self.registry = registry
+
+        let sampler = try settings.value(
+            "OTEL_TRACES_SAMPLER", default: Sampler.parentBased(root: .alwaysOn), "a sampler of the OpenTelemetry specification"
+        ) { Sampler(name: $0, argument: settings.string("OTEL_TRACES_SAMPLER_ARG")) }
+        let (processor, exporter) = try Self.processor(
+            resource: resource, settings: settings, overrides: overrides, logger: logger, registry: registry
+        )
+        self.tracer = LanternTracer(sampler: sampler, processor: processor, limits: try Self.limits(settings))
+        self.exporter = exporter
+    }
+
+    /// Runs `operation` with logger, metrics factory and tracer bound to its task and all tasks below.
+    func bind<Value>(_ operation: nonisolated(nonsending) () async throws -> Value) async throws -> Value {
+        try await withLogger(self.logger) { _ in
+            try await withMetricsFactory(self.registry) {
+                try await withTracer(self.tracer) { try await operation() }
+            }
+        }
+    }
+
+    private static let levels = "one of trace, debug, info, notice, warning, error, critical"
+
+    private static func resource(name: String, settings: Settings) throws -> [(String, String)] {
+        var attributes = try settings.value(
+            "OTEL_RESOURCE_ATTRIBUTES", default: [(String, String)](), "key=value pairs, separated by commas"
+        ) { text -> [(String, String)]? in
+            var pairs: [(String, String)] = []
+            for part in text.split(separator: ",") {
+                let halves = part.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+                guard halves.count == 2, !halves[0].isEmpty else { return nil }
+                pairs.append((halves[0], halves[1].removingPercentEncoding ?? halves[1]))
+            }
+            return pairs
+        }
+        attributes.removeAll { $0.0 == "service.name" }
+        return [("service.name", name)] + attributes + [("telemetry.sdk.language", "swift"), ("telemetry.sdk.name", "lantern")]
+    }
+
+    private static func limits(_ settings: Settings) throws -> SpanLimits {
+        func count(_ name: String, _ fallback: Int) throws -> Int {
+            try settings.value(name, default: fallback, "a whole number from 0") { Int($0).flatMap { $0 >= 0 ? $0 : nil } }
+        }
+        var limits = SpanLimits()
+        limits.attributes = try count("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128))
+        limits.events = try count("OTEL_SPAN_EVENT_COUNT_LIMIT", 128)
+        limits.links = try count("OTEL_SPAN_LINK_COUNT_LIMIT", 128)
+        let length = try count(
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", count("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", .max)
+        )
+        limits.attributeLength = length == .max ? nil : length
+        return limits
+    }
+
+    private static func processor(
+        resource: [(String, String)], settings: Settings, overrides: Overrides, logger: Logger,
+        registry: MetricsRegistry
+    ) throws -> (any SpanProcessor, (any Service)?) {
+        if let processor = overrides.spanProcessor { return (processor, nil) }
+        if try settings.boolean("OTEL_SDK_DISABLED", default: false) { return (DiscardingSpanProcessor(), nil) }
+        let endpoint = try self.endpoint(settings)
+        // Without a collector named there is none to send to; the specification's localhost would log failures for ever.
+        let kind = settings.string("OTEL_TRACES_EXPORTER") ?? (endpoint == nil ? "none" : "otlp")
+        switch kind {
+        case "none": return (DiscardingSpanProcessor(), nil)
+        case "console":
+            return (ConsoleSpanProcessor { logger.info("\($0)") }, nil)
+        case "otlp":
+            var limits = BatchSpanProcessor.Limits()
+            func count(_ name: String, _ fallback: Int) throws -> Int {
+                try settings.value(name, default: fallback, "a whole number from 1") { Int($0).flatMap { $0 > 0 ? $0 : nil } }
+            }
+            limits.queueSize = try count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048)
+            limits.batchSize = min(limits.queueSize, try count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512))
+            limits.delay = try settings.milliseconds("OTEL_BSP_SCHEDULE_DELAY", default: .seconds(5))
+            let exporter = OTLPExporter(
+                endpoint: endpoint ?? OTLPExporter.Endpoint(url: "http://localhost:4318/v1/traces"), resource: resource
+            )
+            let processor = withMetricsFactory(registry) {
+                BatchSpanProcessor(exporter: exporter, limits: limits, logger: logger)
+            }
+            return (processor, processor)
+        default:
+            throw ConfigurationError(name: "OTEL_TRACES_EXPORTER", value: kind, expected: "otlp, console or none")
+        }
+    }
+
+    /// The collector, by the rules of the OTLP exporter specification: the variable for traces is used as it is, the
+    /// general one is a base.
+    private static func endpoint(_ settings: Settings) throws -> OTLPExporter.Endpoint? {
+        func either(_ suffix: String) -> String? {
+            settings.string("OTEL_EXPORTER_OTLP_TRACES_\(suffix)") ?? settings.string("OTEL_EXPORTER_OTLP_\(suffix)")
+        }
+        let url: String
+        if let own = settings.string("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            url = own
+        } else if let base = settings.string("OTEL_EXPORTER_OTLP_ENDPOINT") {
+            url = (base.hasSuffix("/") ? String(base.dropLast()) : base) + "/v1/traces"
+        } else {
+            return nil
+        }
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+            throw ConfigurationError(name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: url, expected: "an http or https URL")
+        }
+        let headers = (either("HEADERS") ?? "").split(separator: ",").compactMap { part -> (name: String, value: String)? in
+            let halves = part.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+            return halves.count == 2 ? (halves[0], halves[1].removingPercentEncoding ?? halves[1]) : nil
+        }
+        let timeout = try settings.milliseconds(
+            settings.string("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT") == nil
+                ? "OTEL_EXPORTER_OTLP_TIMEOUT" : "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+            default: .seconds(10)
+        )
+        let compression = either("COMPRESSION") ?? "none"
+        guard compression == "gzip" || compression == "none" else {
+            throw ConfigurationError(name: "OTEL_EXPORTER_OTLP_COMPRESSION", value: compression, expected: "gzip or none")
+        }
+        return OTLPExporter.Endpoint(url: url, headers: headers, timeout: timeout, gzip: compression == "gzip")
+    }
+}

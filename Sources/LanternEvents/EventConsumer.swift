@@ -1,0 +1,270 @@
+public import LanternKafka
+public import LanternPostgres
+public import Logging
+public import ServiceLifecycle
+import Synchronization
+
+/// Does the work of records, in the transaction that moves the offsets.
+public protocol RecordHandler: Sendable {
+    /// Handles records in order. Everything it writes through `tx` commits together with the offsets, or not at all.
+    /// - Throws: ``EventError`` for a record that can never be handled; ``PostgresError`` for a database that is away;
+    ///   anything else is tried again a few times before the record is put aside.
+    func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws
+
+    /// Called in the transaction that puts a record aside.
+    func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws
+
+    /// Called after a transaction with work has committed.
+    func committed()
+}
+
+extension RecordHandler {
+    public func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {}
+    public func committed() {}
+}
+
+/// Reads topics as a member of a group and hands the records to a handler, exactly once in effect.
+///
+/// Offsets live in the database and are moved by the transaction of the work, fenced by the value it expects; whoever
+/// lost a partition meanwhile rolls back. A batch that fails is taken apart until the record at fault stands alone; that
+/// one is put aside and the rest goes on. While the database is away nothing is lost and nothing is skipped: it waits.
+public final class EventConsumer: Service {
+    private let kafka: KafkaConfiguration
+    private let topics: [String]
+    private let group: String
+    private let database: PostgresClient
+    private let handler: any RecordHandler
+    private let offsets: ConsumerOffsets
+    private let deadLetters: DeadLetters
+    private let logger: Logger
+    private let ready: @Sendable () async throws -> Void
+
+    private static let batchSize = 500
+    private static let handlerAttempts = 5
+
+    /// - Parameters:
+    ///   - topics: Names, or regular expressions where they begin with `^`.
+    ///   - ready: Awaited before the first record is read: migrations.
+    public init(
+        kafka: KafkaConfiguration, topics: [String], group: String, database: PostgresClient,
+        handler: any RecordHandler, logger: Logger, ready: @escaping @Sendable () async throws -> Void = {}
+    ) {
+        self.kafka = kafka
+        self.topics = topics
+        self.group = group
+        self.database = database
+        self.handler = handler
+        self.offsets = ConsumerOffsets(group: group)
+        self.deadLetters = DeadLetters(consumer: group)
+        self.logger = logger
+        self.ready = ready
+    }
+
+    /// Reads until the group shuts down; the batch in hand is finished first.
+    public func run() async throws {
+        do { try await cancelWhenGracefulShutdown { try await self.ready() } } catch is CancellationError { return }
+        let consumer = try KafkaConsumer(
+            configuration: self.kafka, group: self.group, topics: self.topics, logger: self.logger
+        )
+        var progress: [KafkaPartition: PartitionProgress] = [:]
+        var attempt = 0
+        while !Task.isCancelled, !Task.isShuttingDownGracefully {
+            do {
+                let event = try await cancelWhenGracefulShutdown { try await consumer.next(maximum: Self.batchSize) }
+                switch event {
+                case .assigned(let partitions):
+                    progress = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
+                    try consumer.assign(self.positions(progress))
+                    self.logger.info("partitions assigned", metadata: ["partitions": "\(partitions.count)"])
+                case .revoked:
+                    progress = [:]
+                    self.logger.info("partitions revoked")
+                case .records(let records):
+                    try await self.take(records, &progress, consumer)
+                }
+                attempt = 0
+            } catch is CancellationError {
+                break
+            } catch {
+                attempt += 1
+                self.logger.warning("consumer goes on after an error", error: error)
+                try? await Task.sleep(for: .milliseconds(min(5_000, 50 << min(attempt, 7))))
+            }
+        }
+        await consumer.close()
+    }
+
+    private func positions(_ progress: [KafkaPartition: PartitionProgress]) -> [KafkaPosition] {
+        progress.map { partition, state in KafkaPosition(partition, state.start.map { .at($0) } ?? .earliest) }
+    }
+
+    private func take(
+        _ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress], _ consumer: KafkaConsumer
+    ) async throws {
+        var new: [KafkaRecord] = []
+        var restarted: Set<KafkaPartition> = []
+        for record in records {
+            let partition = KafkaPartition(topic: record.topic, partition: record.partition ?? 0)
+            guard let offset = record.offset, !restarted.contains(partition) else { continue }
+            switch progress[partition]?.decide(offset: offset, id: fingerprint(record)) {
+            case .take: new.append(record)
+            case .skip: break
+            case .restart: restarted.insert(partition)
+            case nil: break  // Not ours any more.
+            }
+        }
+        if !restarted.isEmpty {
+            self.logger.warning(
+                "topic was made anew; reading from its start", metadata: ["partitions": "\(restarted.sorted { $0.partition < $1.partition })"]
+            )
+        }
+        if !new.isEmpty {
+            do {
+                try await self.process(new, &progress)
+            } catch let error as EventError where error.code == .fenced {
+                // Read again what the database says, and begin there.
+                self.logger.notice("offsets were moved by another member", error: error)
+                let partitions = Array(progress.keys)
+                progress = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
+                try consumer.assign(self.positions(progress))
+                return
+            }
+            consumer.commit(progress.map { ($0.key, $0.value.stored) })
+        }
+        if !restarted.isEmpty {
+            try consumer.assign(
+                progress.map { partition, state in
+                    KafkaPosition(partition, restarted.contains(partition) || state.stored == 0 ? .earliest : .at(state.stored))
+                }
+            )
+        }
+    }
+
+    /// Handles records, in one transaction if it can be, one by one around a record at fault.
+    private func process(_ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress]) async throws {
+        var failures = 0
+        while true {
+            do {
+                try await self.commit(records, progress) { tx in try await self.handler.handle(records, in: tx) }
+                break
+            } catch {
+                switch Self.disposition(of: error) {
+                case .stop: throw error
+                case .wait:
+                    failures += 1
+                    if failures.nonzeroBitCount == 1 {
+                        self.logger.warning("records wait for the database", error: error, metadata: ["attempt": "\(failures)"])
+                    }
+                    if (error as? PostgresError)?.code == .unknownOutcome {
+                        // If it did commit, the fence tells: the offsets have moved.
+                        throw EventError(code: .fenced, message: "the outcome of a transaction is unknown")
+                    }
+                    try await Task.sleep(for: .milliseconds(min(5_000, 50 << min(failures, 7))))
+                    continue
+                case .retry(let poison), .poison(let poison):
+                    guard records.count == 1 else {
+                        for record in records { try await self.process([record], &progress) }
+                        return
+                    }
+                    failures += 1
+                    if case .retry = Self.disposition(of: error), failures < Self.handlerAttempts {
+                        try await Task.sleep(for: .milliseconds(20 << failures))
+                        continue
+                    }
+                    try await self.putAside(records[0], poison, progress)
+                }
+            }
+            break
+        }
+        for record in records {
+            let partition = KafkaPartition(topic: record.topic, partition: record.partition ?? 0)
+            progress[partition]?.committed(next: (record.offset ?? 0) + 1, lastID: fingerprint(record))
+        }
+        self.handler.committed()
+    }
+
+    private func putAside(
+        _ record: KafkaRecord, _ error: EventError, _ progress: [KafkaPartition: PartitionProgress]
+    ) async throws {
+        self.logger.error(
+            "record put aside as dead letter", error: error,
+            metadata: [
+                "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)", "offset": "\(record.offset ?? -1)",
+                "reason": "\(error.code.rawValue)",
+            ]
+        )
+        try await self.retrying {
+            try await self.commit([record], progress) { tx in
+                try await self.deadLetters.add(record, error, in: tx)
+                try await self.handler.deadLettered(record, error, in: tx)
+            }
+        }
+    }
+
+    private func commit(
+        _ records: [KafkaRecord], _ progress: [KafkaPartition: PartitionProgress],
+        _ work: @Sendable (PostgresTransaction) async throws -> Void
+    ) async throws {
+        let ends = Dictionary(
+            records.map { (KafkaPartition(topic: $0.topic, partition: $0.partition ?? 0), $0) }, uniquingKeysWith: { $1 }
+        )
+        try await self.database.transaction { tx in
+            // In one order for all members, so that two never wait for each other.
+            for (partition, last) in ends.sorted(by: { ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition) }) {
+                guard let state = progress[partition] else {
+                    throw EventError(code: .fenced, message: "\(partition) is not assigned")
+                }
+                try await self.offsets.move(
+                    partition, from: state.stored, to: (last.offset ?? 0) + 1, lastID: fingerprint(last), in: tx
+                )
+            }
+            try await work(tx)
+        }
+    }
+
+    private enum Disposition {
+        case stop
+        case wait
+        case retry(EventError)
+        case poison(EventError)
+    }
+
+    /// What to do about an error: wait for what is away, try again what may pass, put aside what never will.
+    private static func disposition(of error: any Error) -> Disposition {
+        switch error {
+        case is CancellationError: return .stop
+        case let error as EventError:
+            return error.code == .fenced || error.code == .lostLeadership ? .stop : .poison(error)
+        case let error as PostgresError:
+            if error.isDataError { return .poison(EventError(code: .storeRefused, message: error.description)) }
+            switch error.code {
+            case .server, .decoding, .migration: return .retry(EventError(code: .storeRefused, message: error.description))
+            case .cancelled: return Task.isCancelled ? .stop : .wait
+            default: return .wait
+            }
+        case is DecodingError:
+            return .poison(EventError(code: .undecodable, message: "the data does not have the shape of its type"))
+        default:
+            // The text of a foreign error may hold what a user sent; its type does not.
+            return .retry(EventError(code: .handlerFailed, message: String(reflecting: Swift.type(of: error))))
+        }
+    }
+
+    private func retrying<Value: Sendable>(_ operation: () async throws -> Value) async throws -> Value {
+        var failures = 0
+        while true {
+            do {
+                return try await operation()
+            } catch {
+                guard case .wait = Self.disposition(of: error), (error as? PostgresError)?.code != .unknownOutcome else {
+                    throw error
+                }
+                failures += 1
+                if failures.nonzeroBitCount == 1 {
+                    self.logger.warning("the consumer waits for the database", error: error)
+                }
+                try await Task.sleep(for: .milliseconds(min(5_000, 50 << min(failures, 7))))
+            }
+        }
+    }
+}

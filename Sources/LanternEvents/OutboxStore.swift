@@ -1,0 +1,201 @@
+import Foundation
+import LanternPostgres
+
+/// The relay's statements. Each that changes something is fenced by the leader's term.
+struct OutboxStore: Sendable {
+    /// What a leader holds for its term.
+    struct Leadership: Sendable, Equatable {
+        var term: Int64
+        var epoch: Int64
+        var publishedThrough: Int64
+    }
+
+    let database: PostgresClient
+    let source: String
+
+    /// Begins a term: the term grows, and a database that was restored or failed over begins a new epoch.
+    func takeOver() async throws -> Leadership {
+        try await self.database.transaction { tx in
+            let system = try await tx.query(
+                """
+                SELECT s.system_identifier, c.timeline_id::bigint AS timeline
+                FROM pg_control_system() s, pg_control_checkpoint() c
+                """
+            )
+            guard let row = system.first else { throw PostgresError(code: .server, message: "no control data") }
+            let identifier = try row("system_identifier", as: Int64.self)
+            let timeline = try row("timeline", as: Int64.self)
+            try await tx.query(
+                """
+                INSERT INTO outbox_head
+                  (source, epoch, last_sequence, published_through, leader_term, system_identifier, timeline)
+                VALUES (\(self.source), 1, 0, 0, 0, \(identifier), \(timeline))
+                ON CONFLICT (source) DO NOTHING
+                """
+            )
+            let heads = try await tx.query(
+                "SELECT epoch, published_through, system_identifier, timeline FROM outbox_head WHERE source = \(self.source) FOR UPDATE"
+            )
+            guard let head = heads.first else { throw PostgresError(code: .server, message: "no outbox head") }
+            let epoch = try head("epoch", as: Int64.self)
+            if try head("system_identifier", as: Int64.self) != identifier || head("timeline", as: Int64.self) != timeline {
+                // What the old epoch numbered but perhaps never published is numbered again in the new one; ids stay,
+                // so what did arrive is a duplicate.
+                try await tx.query(
+                    """
+                    UPDATE outbox SET epoch = NULL, sequence = NULL
+                    WHERE epoch = \(epoch) AND sequence > \(try head("published_through", as: Int64.self))
+                    """
+                )
+                try await tx.query(
+                    """
+                    UPDATE outbox_head
+                    SET epoch = epoch + 1, last_sequence = 0, published_through = 0,
+                        system_identifier = \(identifier), timeline = \(timeline)
+                    WHERE source = \(self.source)
+                    """
+                )
+            }
+            let result = try await tx.query(
+                """
+                UPDATE outbox_head SET leader_term = leader_term + 1 WHERE source = \(self.source)
+                RETURNING leader_term, epoch, published_through
+                """
+            )
+            guard let taken = result.first else { throw PostgresError(code: .server, message: "no outbox head") }
+            return Leadership(
+                term: try taken("leader_term"), epoch: try taken("epoch"),
+                publishedThrough: try taken("published_through")
+            )
+        }
+    }
+
+    /// Gives committed rows the next numbers, in one statement under the head's lock.
+    /// - Returns: The last number given so far.
+    /// - Throws: ``EventError`` with code `lostLeadership` where the term is no longer ours.
+    func seal(_ leadership: Leadership, limit: Int) async throws -> Int64 {
+        // The last condition of `sealed` is checked again on the newest row version when the lock was waited for: a row
+        // that another leader has numbered meanwhile keeps its number.
+        let result = try await self.database.query(
+            """
+            WITH head AS (
+              SELECT epoch, last_sequence FROM outbox_head
+              WHERE source = \(self.source) AND leader_term = \(leadership.term)
+              FOR UPDATE
+            ), batch AS (
+              SELECT position, row_number() OVER (ORDER BY position) AS number
+              FROM (SELECT position FROM outbox WHERE sequence IS NULL ORDER BY position LIMIT \(limit)) AS unsealed
+            ), sealed AS (
+              UPDATE outbox SET epoch = head.epoch, sequence = head.last_sequence + batch.number
+              FROM batch, head
+              WHERE outbox.position = batch.position AND outbox.sequence IS NULL
+              RETURNING outbox.sequence
+            )
+            UPDATE outbox_head SET last_sequence = last_sequence + (SELECT count(*) FROM sealed)
+            WHERE source = \(self.source) AND leader_term = \(leadership.term)
+            RETURNING last_sequence
+            """
+        )
+        guard let row = result.first else {
+            throw EventError(code: .lostLeadership, message: "another relay leads \(self.source)")
+        }
+        return try row("last_sequence")
+    }
+
+    /// Sealed events behind the watermark, in order. Relies on `outbox_sequence`.
+    func unpublished(_ leadership: Leadership, limit: Int) async throws -> [(topic: String, event: EventEnvelope)] {
+        let rows = try await self.database.query(
+            """
+            SELECT sequence, id, topic, key, type, time, subject, subject_version, data_schema, content_type, data, tenant,
+                   actor_id, actor_type, actor_ip, outcome, traceparent, tracestate, baggage
+            FROM outbox
+            WHERE epoch = \(leadership.epoch) AND sequence > \(leadership.publishedThrough)
+            ORDER BY epoch, sequence
+            LIMIT \(limit)
+            """
+        )
+        return try rows.map { row in
+            let event = EventEnvelope(
+                id: try row("id", as: UUID.self).uuidString.lowercased(),
+                source: self.source,
+                type: try row("type"),
+                time: try row("time"),
+                subject: try row("subject"),
+                subjectVersion: try row("subject_version"),
+                dataSchema: try row("data_schema"),
+                dataContentType: try row("content_type"),
+                epoch: leadership.epoch,
+                sequence: try row("sequence"),
+                partitionKey: try row("key"),
+                tenant: try row("tenant"),
+                actor: EventActor(id: try row("actor_id"), type: try row("actor_type"), ip: try row("actor_ip")),
+                outcome: EventOutcome(rawValue: try row("outcome")) ?? .unknown,
+                traceparent: try row("traceparent"),
+                tracestate: try row("tracestate"),
+                baggage: try row("baggage"),
+                data: try row("data", as: PostgresBytes.self).bytes
+            )
+            return (try row("topic"), event)
+        }
+    }
+
+    /// Moves the watermark: everything up to `sequence` is acknowledged by the brokers.
+    func markPublished(_ leadership: Leadership, through sequence: Int64) async throws {
+        let result = try await self.database.query(
+            """
+            UPDATE outbox_head SET published_through = \(sequence)
+            WHERE source = \(self.source) AND leader_term = \(leadership.term) AND published_through < \(sequence)
+            """
+        )
+        guard result.affectedRows == 1 else {
+            throw EventError(code: .lostLeadership, message: "another relay leads \(self.source)")
+        }
+    }
+
+    /// Events not yet published, and the age in seconds of the oldest.
+    func backlog(_ leadership: Leadership) async throws -> (pending: Int, oldestAge: Double) {
+        let rows = try await self.database.query(
+            """
+            SELECT count(*) AS pending, coalesce(extract(epoch FROM clock_timestamp() - min(time)), 0)::float8 AS age
+            FROM (
+              SELECT time FROM outbox WHERE sequence IS NULL
+              UNION ALL
+              SELECT time FROM outbox
+              WHERE epoch = \(leadership.epoch) AND sequence > \(leadership.publishedThrough)
+            ) AS waiting
+            """
+        )
+        guard let row = rows.first else { return (0, 0) }
+        return (try row("pending"), max(0, try row("age")))
+    }
+
+    /// Makes the partitions that the next rows will fall into.
+    func ensurePartitions() async throws {
+        let rows = try await self.database.query("SELECT coalesce(max(position), 0) AS last FROM outbox")
+        let last = try rows.first.map { try $0("last", as: Int64.self) } ?? 0
+        let current = last / OutboxSchema.rowsPerPartition
+        for number in [current, current + 1] {
+            let from = number * OutboxSchema.rowsPerPartition
+            let name = "outbox_p\(number)"
+            let exists = try await self.database.query("SELECT to_regclass(\(name)) IS NOT NULL AS found")
+            if try exists.first?("found", as: Bool.self) ?? false { continue }
+            // Rows that were faster than this are in the default partition, and then PostgreSQL refuses: they stay there.
+            do {
+                try await self.database.transaction { tx in
+                    try await tx.query(
+                        SQL(unchecked: """
+                            CREATE TABLE \(name) PARTITION OF outbox
+                            FOR VALUES FROM (\(from)) TO (\(from + OutboxSchema.rowsPerPartition))
+                            """)
+                    )
+                    // Unique only within a partition, which is all that PostgreSQL offers; the head's lock does the rest.
+                    try await tx.query(
+                        SQL(unchecked: "CREATE UNIQUE INDEX \(name)_sequence_key ON \(name) (epoch, sequence)")
+                    )
+                }
+            } catch let error as PostgresError where error.code == .checkViolation || error.sqlState == "42P07" {
+                continue
+            }
+        }
+    }
+}

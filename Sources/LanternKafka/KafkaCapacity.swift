@@ -1,0 +1,81 @@
+import Synchronization
+
+/// Bounds what a producer has under way, in records and bytes: beyond it, senders wait in turn.
+///
+/// A record larger than the whole bound may go alone, so that it fails by the broker's word and not by waiting for ever.
+final class KafkaCapacity: Sendable {
+    private struct Waiter {
+        var id: Int
+        var bytes: Int
+        var continuation: CheckedContinuation<Void, any Error>
+    }
+
+    private struct State {
+        var records = 0
+        var bytes = 0
+        var waiters: [Waiter] = []
+        var nextID = 0
+    }
+
+    private let maximumRecords: Int
+    private let maximumBytes: Int
+    private let state = Mutex(State())
+
+    init(records: Int, bytes: Int) {
+        self.maximumRecords = records
+        self.maximumBytes = bytes
+    }
+
+    func acquire(bytes: Int) async throws {
+        let id = self.state.withLock { state -> Int? in
+            if state.waiters.isEmpty, self.fits(bytes, state) {
+                state.records += 1
+                state.bytes += bytes
+                return nil
+            }
+            state.nextID += 1
+            return state.nextID
+        }
+        guard let id else { return }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome = self.state.withLock { state -> Result<Void, any Error>? in
+                    if Task.isCancelled { return .failure(CancellationError()) }
+                    // Room may have come between the two locks.
+                    if state.waiters.isEmpty, self.fits(bytes, state) {
+                        state.records += 1
+                        state.bytes += bytes
+                        return .success(())
+                    }
+                    state.waiters.append(Waiter(id: id, bytes: bytes, continuation: continuation))
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+        } onCancel: {
+            self.state.withLock { state -> Waiter? in
+                guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil }
+                return state.waiters.remove(at: index)
+            }?.continuation.resume(throwing: CancellationError())
+        }
+    }
+
+    func release(bytes: Int) {
+        let ready = self.state.withLock { state -> [Waiter] in
+            state.records -= 1
+            state.bytes -= bytes
+            var ready: [Waiter] = []
+            while let first = state.waiters.first, self.fits(first.bytes, state) {
+                state.records += 1
+                state.bytes += first.bytes
+                ready.append(state.waiters.removeFirst())
+            }
+            return ready
+        }
+        for waiter in ready { waiter.continuation.resume() }
+    }
+
+    private func fits(_ bytes: Int, _ state: State) -> Bool {
+        state.records == 0 || (state.records < self.maximumRecords && state.bytes + bytes <= self.maximumBytes)
+    }
+}

@@ -1,0 +1,90 @@
+import CLanternSystem
+import CRDKafka
+import Logging
+import Synchronization
+
+/// A `rd_kafka_t` with its log lines sent to swift-log.
+///
+/// `@unchecked Sendable` is right because librdkafka's calls on a handle may come from any thread; ``destroy()`` is
+/// called once, by the thread that polls, after its last call.
+final class KafkaHandle: @unchecked Sendable {
+    let raw: OpaquePointer
+    private let callbacks: Unmanaged<KafkaCallbacks>
+
+    /// Takes ownership of `configuration`.
+    /// - Parameter callbacks: What C callbacks find behind the handle's opaque pointer; kept until ``destroy()``.
+    init(_ type: rd_kafka_type_t, configuration: OpaquePointer, callbacks: KafkaCallbacks) throws {
+        let retained = Unmanaged.passRetained(callbacks)
+        rd_kafka_conf_set_opaque(configuration, retained.toOpaque())
+        rd_kafka_conf_set_log_cb(configuration) { handle, level, facility, message in
+            guard let handle, let opaque = rd_kafka_opaque(handle), let message else { return }
+            let logger = Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue().logger
+            let facility = facility.map { String(cString: $0) } ?? ""
+            logger.log(
+                level: KafkaHandle.level(syslog: level, facility: facility), "librdkafka: \(String(cString: message))",
+                metadata: ["facility": "\(facility)"]
+            )
+        }
+        var reason = [CChar](repeating: 0, count: 512)
+        guard let raw = rd_kafka_new(type, configuration, &reason, reason.count) else {
+            rd_kafka_conf_destroy(configuration)
+            retained.release()
+            let text = String(decoding: reason.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            throw KafkaError(code: .configuration, message: text)
+        }
+        self.raw = raw
+        self.callbacks = retained
+    }
+
+    /// Frees everything; nothing may be called on the handle afterwards.
+    func destroy() {
+        rd_kafka_destroy(self.raw)
+        self.callbacks.release()
+    }
+
+    /// A property of the other kind of client (CONFWARN) is normal where one environment serves both; a broker that is
+    /// away is told once by readiness and metrics, and not by each attempt (FAIL, ERROR).
+    private static func level(syslog level: Int32, facility: String) -> Logger.Level {
+        if facility == "CONFWARN" || facility == "FAIL" || facility == "ERROR" { return .debug }
+        switch level {
+        case ...3: return .error
+        case 4: return .warning
+        case 5, 6: return .info
+        default: return .debug
+        }
+    }
+}
+
+/// What C callbacks of a client need.
+final class KafkaCallbacks: Sendable {
+    let logger: Logger
+    /// What the rebalance callback leaves for the polling thread, which is the one that runs it.
+    let rebalances = Mutex<[KafkaConsumer.Event]>([])
+    /// What is assigned now.
+    let assignment = Mutex<[KafkaPartition]>([])
+
+    init(logger: Logger) { self.logger = logger }
+}
+
+/// Starts a thread that runs `body` once.
+func startKafkaThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws {
+    let context = Unmanaged.passRetained(ThreadBody(body: body))
+    let status = lantern_thread_start(
+        name,
+        { context in
+            guard let context else { return }
+            // The one reference that was retained above.
+            Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body()
+        },
+        context.toOpaque()
+    )
+    if status != 0 {
+        context.release()
+        throw KafkaError(code: .other, message: "no thread: error \(status)")
+    }
+}
+
+private final class ThreadBody: Sendable {
+    let body: @Sendable () -> Void
+    init(body: @escaping @Sendable () -> Void) { self.body = body }
+}

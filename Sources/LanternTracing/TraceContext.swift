@@ -1,0 +1,81 @@
+/// `traceparent` and `tracestate`, read and written as W3C Trace Context Level 2 says.
+public enum TraceContext {
+    /// The context that a `traceparent` names, or `nil` where it is malformed: then a new trace begins (section 4.3).
+    ///
+    /// - Parameters:
+    ///   - traceparent: The header's value. Several headers joined by commas are malformed.
+    ///   - tracestate: The header's value, several headers joined by commas. A malformed one is dropped as a whole and
+    ///     leaves the traceparent valid (section 4.4).
+    public static func parse(traceparent: String, tracestate: String? = nil) -> SpanContext? {
+        let bytes = Array(traceparent.utf8)
+        let dash = UInt8(ascii: "-")
+        guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash,
+            let version = Hexadecimal.decode(bytes[0..<2]), version != 0xFF,
+            let high = Hexadecimal.decode(bytes[3..<19]), let low = Hexadecimal.decode(bytes[19..<35]),
+            let traceID = TraceID(high: high, low: low),
+            let span = Hexadecimal.decode(bytes[36..<52]), let spanID = SpanID(span),
+            let flags = Hexadecimal.decode(bytes[53..<55])
+        else { return nil }
+        // A version we do not know may append fields, but only after another dash (section 3.2.4).
+        if version == 0 {
+            guard bytes.count == 55 else { return nil }
+        } else if bytes.count > 55 {
+            guard bytes[55] == dash else { return nil }
+        }
+        return SpanContext(
+            traceID: traceID,
+            spanID: spanID,
+            flags: UInt8(flags) & 0b11,
+            traceState: tracestate.flatMap(self.validTraceState) ?? "",
+            isRemote: true
+        )
+    }
+
+    /// `00-<trace id>-<span id>-<flags>`.
+    public static func traceparent(_ context: SpanContext) -> String {
+        let flags = context.flags & 0b11
+        return "00-\(context.traceID)-\(context.spanID)-0\(flags)"
+    }
+
+    /// The members in canonical form, or `nil` where the grammar of section 3.3.1 is broken.
+    static func validTraceState(_ value: String) -> String? {
+        var members: [Substring] = []
+        var keys: Set<Substring> = []
+        for part in value.split(separator: ",", omittingEmptySubsequences: false) {
+            let member = part.trimmingSpaces()
+            if member.isEmpty { continue }
+            guard let equals = member.firstIndex(of: "=") else { return nil }
+            let key = member[..<equals]
+            let memberValue = member[member.index(after: equals)...]
+            guard self.isKey(key), self.isValue(memberValue), keys.insert(key).inserted else { return nil }
+            members.append(member)
+        }
+        guard members.count <= 32 else { return nil }
+        return members.joined(separator: ",")
+    }
+
+    /// Level 2: `lcalpha / DIGIT`, then up to 255 of `lcalpha DIGIT _ - * / @`.
+    private static func isKey(_ key: Substring) -> Bool {
+        guard let first = key.utf8.first, (1...256).contains(key.utf8.count) else { return false }
+        func isLetterOrDigit(_ byte: UInt8) -> Bool {
+            UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte
+        }
+        return isLetterOrDigit(first)
+            && key.utf8.dropFirst().allSatisfy { isLetterOrDigit($0) || "_-*/@".utf8.contains($0) }
+    }
+
+    /// Up to 256 printable characters but `,` and `=`, the last not a space.
+    private static func isValue(_ value: Substring) -> Bool {
+        guard let last = value.utf8.last, value.utf8.count <= 256, last != 0x20 else { return false }
+        return value.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x2C && $0 != 0x3D }
+    }
+}
+
+extension Substring {
+    fileprivate func trimmingSpaces() -> Substring {
+        var text = self
+        while let first = text.utf8.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
+        while let last = text.utf8.last, last == 0x20 || last == 0x09 { text = text.dropLast() }
+        return text
+    }
+}

@@ -1,0 +1,7 @@
+import AuthService
+import Lantern
+
+@main
+enum AuthMain {
+    static func main() async { await Auth.main() }
+}

@@ -1,0 +1,7 @@
+import Lantern
+import OrderService
+
+@main
+enum OrderMain {
+    static func main() async { await Ordering.main() }
+}
