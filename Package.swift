@@ -183,7 +183,7 @@ let package = Package(
         .executableTarget(
             name: "LanternCLI",
             dependencies: [
-                "LanternKafkaTesting", "LanternLocal", "LanternTracing", httpClient, nioCore, nioHTTP1,
+                "LanternKafkaTesting", "LanternLocal", "LanternTracing", httpClient, lifecycle, nioCore, nioHTTP1,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

@@ -67,7 +67,8 @@ struct AuthController: Sendable {
         let id = try context.parameter("id", of: "user", UserID.init)
         var fields = try await request.fields(context)
         let names = Role.allCases.map(\.rawValue)
-        let roles = try fields.valid(fields.strings("roles", count: 1...names.count, oneOf: names))
+        let named = fields.strings("roles", count: 1...names.count, oneOf: names)
+        let roles: [String] = try fields.valid(named)
         let user = try await self.users.database.transaction { tx in
             guard let before = try await self.users.lock(id, in: tx) else { throw Problem.notFound("user") }
             let after = try await self.users.setRoles(Array(Set(roles)).sorted(), of: id, in: tx)

@@ -268,7 +268,7 @@ private struct StartedMiddleware: RouterMiddleware {
         _ request: Request, context: PlatformContext,
         next: (Request, PlatformContext) async throws -> Response
     ) async throws -> Response {
-        if self.readiness.phase == .starting, !self.quiet.contains(request.uri.path) {
+        if self.readiness.phase == .starting, !self.quiet.contains(request) {
             throw Problem(
                 .serviceUnavailable, "starting", "The service is starting. Try again.", headers: [.retryAfter: "1"]
             )

@@ -62,23 +62,23 @@ public enum JSONValue: Decodable, Sendable, Equatable {
     /// Reads a whole document.
     /// - Throws: ``Problem`` 400 `malformed_json`, with the position where it is known.
     public static func parse(_ bytes: some Sequence<UInt8>) throws(Problem) -> JSONValue {
-        let data = Data(bytes)
-        guard String(validating: data, as: UTF8.self) != nil else {
+        let bytes = Array(bytes)
+        guard String(validating: bytes, as: UTF8.self) != nil else {
             throw Problem(.badRequest, "malformed_json", "The body is not valid UTF-8.")
         }
+        func malformed(_ fault: String) -> Problem {
+            Problem(.badRequest, "malformed_json", "The body is not valid JSON: \(fault).")
+        }
         do {
-            return try JSONDecoder().decode(JSONValue.self, from: data)
+            try JSONSyntax.check(bytes)
         } catch {
-            throw Problem(.badRequest, "malformed_json", "The body is not valid JSON: \(self.position(in: error))")
+            throw malformed("\(error.message) (line \(error.line), column \(error.column))")
         }
-    }
-
-    private static func position(in error: any Error) -> String {
-        guard case .dataCorrupted(let context)? = error as? DecodingError, let inner = context.underlyingError else {
-            return "it ends too early or holds no value (line 1, column 1)."
+        do {
+            return try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+        } catch {
+            throw malformed("it cannot be read")
         }
-        let text = (inner as NSError).userInfo["NSDebugDescription"] as? String ?? ""
-        return text.isEmpty ? "unexpected end of the document." : text
     }
 }
 

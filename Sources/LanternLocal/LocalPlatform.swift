@@ -49,6 +49,12 @@ public struct LocalState: Codable, Sendable {
     public var ports: LocalPorts
     public var processes: [ProcessStatus]
 
+    public init(pid: Int32, ports: LocalPorts, processes: [ProcessStatus]) {
+        self.pid = pid
+        self.ports = ports
+        self.processes = processes
+    }
+
     /// The state of a platform that runs from this folder; `nil` where none does.
     public static func read(_ directory: String) -> LocalState? {
         guard let data = FileManager.default.contents(atPath: "\(directory)/state.json") else { return nil }
@@ -130,7 +136,7 @@ public struct LocalEnvironment: Sendable {
             variables["AUTH_BOOTSTRAP_ADMIN_EMAIL"] = self.secrets.adminEmail
             variables["AUTH_BOOTSTRAP_ADMIN_PASSWORD"] = self.secrets.adminPassword
         }
-        for name in ["LOG_LEVEL", "ORDER_RESERVATION_TTL", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"] {
+        for name in ["LOG_LEVEL", "AUTH_PASSWORD_COST", "ORDER_RESERVATION_TTL", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"] {
             if let value = ProcessInfo.processInfo.environment[name] { variables[name] = value }
         }
         return variables

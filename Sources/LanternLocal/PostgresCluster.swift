@@ -43,7 +43,7 @@ public final class PostgresCluster: Sendable {
         let initdb = try Tools.find("initdb", package: "postgresql-15")
         if FileManager.default.fileExists(atPath: version) {
             let found = (try? String(contentsOfFile: version, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
-            guard let found, initdb.contains("/\(found)/") else {
+            guard let found, URL(fileURLWithPath: initdb).resolvingSymlinksInPath().path.contains("/\(found)/") else {
                 throw LocalError(
                     "\(self.directory) holds a cluster of PostgreSQL \(found ?? "?"), which is not the version installed: move it away or install that version"
                 )

@@ -10,7 +10,8 @@ public enum Tools {
         for folder in folders {
             let candidate = "\(folder)/\(name)"
             if FileManager.default.isExecutableFile(atPath: candidate) {
-                return URL(fileURLWithPath: candidate).resolvingSymlinksInPath().path
+                // Not resolved: Debian's psql is a link to a wrapper that looks at the name it was called by.
+                return candidate
             }
         }
         throw LocalError("\(name) is not installed: apt-get install \(package)")

@@ -86,7 +86,7 @@ enum Hexadecimal {
     static func encode(_ value: UInt64) -> String {
         String(unsafeUninitializedCapacity: 16) { buffer in
             for index in 0..<16 {
-                buffer[index] = self.digits[Int(value >> UInt64(60 - 4 * index)) & 15]
+                buffer[index] = self.digits[Int(truncatingIfNeeded: value >> UInt64(60 - 4 * index)) & 15]
             }
             return 16
         }

@@ -33,6 +33,16 @@ struct Order: Encodable, Sendable {
             case status, time, actor, reason
             case traceID = "trace_id"
         }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(self.status, forKey: .status)
+            try container.encode(self.time, forKey: .time)
+            try container.encode(self.actor, forKey: .actor)
+            // Present and null where there is none: a member that comes and goes is hard to read.
+            try container.encode(self.reason, forKey: .reason)
+            try container.encode(self.traceID, forKey: .traceID)
+        }
     }
 
     var id: OrderID

@@ -20,7 +20,7 @@ public struct AccessLogMiddleware: RouterMiddleware {
         var response = try await next(request, context)
         let status = response.status.code
         let logger = self.logger
-        let level: Logger.Level = self.quiet.contains(request.uri.path) ? .debug : .info
+        let level: Logger.Level = self.quiet.contains(request) ? .debug : .info
         response.afterBody { bytes in
             var metadata: Logger.Metadata = [
                 "http.request.method": "\(request.method.rawValue)",

@@ -18,7 +18,7 @@ public struct TraceMiddleware: RouterMiddleware {
         _ request: Request, context: PlatformContext,
         next: (Request, PlatformContext) async throws -> Response
     ) async throws -> Response {
-        if self.quiet.contains(request.uri.path) { return try await next(request, context) }
+        if self.quiet.contains(request) { return try await next(request, context) }
         var parent = InstrumentationContext.topLevel
         InstrumentationSystem.instrument.extract(request.headers, into: &parent, using: HTTPFieldCarrier())
         let method = HTTPMethodName(request.method)
