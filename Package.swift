@@ -146,7 +146,7 @@ let package = Package(
             dependencies: [
                 "LanternEvents", "LanternHTTP", "LanternIdentity", "LanternKafka", "LanternLogging",
                 "LanternMetrics", "LanternPostgres", "LanternTracing",
-                configuration, crypto, hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
+                configuration, crypto, hummingbird, httpClient, httpTypes, lifecycle, logging, metrics, nioCore,
                 tracing,
             ],
             swiftSettings: settings
@@ -185,6 +185,55 @@ let package = Package(
             dependencies: [
                 "LanternKafkaTesting", "LanternLocal", "LanternTracing", httpClient, lifecycle, nioCore, nioHTTP1,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+        // MARK: Tests
+        .target(
+            name: "TestSupport",
+            dependencies: ["LanternLocal", "LanternPostgres", logging],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "ArchitectureTests", swiftSettings: settings),
+        .testTarget(name: "LanternLoggingTests", dependencies: ["LanternLogging", logging], swiftSettings: settings),
+        .testTarget(
+            name: "LanternMetricsTests",
+            dependencies: ["LanternMetrics", logging, metrics, .product(name: "CoreMetrics", package: "swift-metrics")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternTracingTests",
+            dependencies: ["LanternTracing", tracing, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternPostgresTests", dependencies: ["LanternPostgres", "TestSupport", logging], swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternKafkaTests", dependencies: ["LanternKafka", "LanternKafkaTesting", "TestSupport", logging],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternHTTPTests", dependencies: ["LanternHTTP", hummingbird, httpTypes], swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternEventsTests", dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres"], swiftSettings: settings
+        ),
+        .testTarget(
+            name: "LanternIdentityTests",
+            dependencies: ["LanternIdentity", crypto, .product(name: "JWTKit", package: "jwt-kit")], swiftSettings: settings
+        ),
+        .testTarget(name: "LanternTests", dependencies: ["Lantern"], swiftSettings: settings),
+        .testTarget(name: "AuthServiceTests", dependencies: ["AuthService", "Lantern"], swiftSettings: settings),
+        .testTarget(name: "OrderServiceTests", dependencies: ["OrderService", "Lantern"], swiftSettings: settings),
+        .testTarget(name: "ActivityServiceTests", dependencies: ["ActivityService", "Lantern", crypto], swiftSettings: settings),
+        .testTarget(
+            name: "PlatformTests",
+            dependencies: [
+                "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternLogging",
+                "LanternPostgres", "LanternTracing", "OrderService", "TestSupport", httpClient, logging, nioCore, nioHTTP1,
+                tracing,
             ],
             swiftSettings: settings
         ),

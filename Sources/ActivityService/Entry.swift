@@ -1,11 +1,34 @@
 import Foundation
 import Lantern
 
+/// A member that is written as null where it has no value: one that comes and goes is hard to read.
+@propertyWrapper
+struct Nullable<Value: Encodable & Sendable>: Encodable, Sendable {
+    var wrappedValue: Value?
+
+    init(wrappedValue: Value?) { self.wrappedValue = wrappedValue }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(self.wrappedValue)
+    }
+}
+
 /// An entry of the timeline, as the API shows it. Its data is given as it was received, byte by byte, so it is not part
 /// of what is encoded here: ``json()`` puts it in.
 struct Entry: Encodable, Sendable {
-    struct Actor: Encodable, Sendable { var type: String; var id: String; var ip: String? }
-    struct Target: Encodable, Sendable { var type: String; var id: String; var version: Int64? }
+    struct Actor: Encodable, Sendable {
+        var type: String
+        var id: String
+        @Nullable var ip: String?
+    }
+
+    struct Target: Encodable, Sendable {
+        var type: String
+        var id: String
+        @Nullable var version: Int64?
+    }
+
     struct Coordinates: Encodable, Sendable { var topic: String; var partition: Int32; var offset: Int64 }
 
     var id: Identifier<Entry>
@@ -15,15 +38,15 @@ struct Entry: Encodable, Sendable {
     var tenant: String
     var service: String
     var source: String
-    var epoch: Int64?
-    var sequence: Int64?
+    @Nullable var epoch: Int64?
+    @Nullable var sequence: Int64?
     var type: String
     var action: String
     var actor: Actor
-    var target: Target?
+    @Nullable var target: Target?
     var outcome: String
-    var trace_id: String?
-    var span_id: String?
+    @Nullable var trace_id: String?
+    @Nullable var span_id: String?
     var log_index: Int64
     var sealed: Bool
     var verified: Bool

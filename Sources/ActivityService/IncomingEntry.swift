@@ -50,7 +50,9 @@ struct IncomingEntry: Sendable {
 
     private static func traceContext(_ traceparent: String) -> (traceID: String, spanID: String)? {
         let parts = traceparent.split(separator: "-")
-        guard parts.count >= 4, parts[1].utf8.count == 32, parts[2].utf8.count == 16 else { return nil }
+        guard parts.count >= 4, parts[1].utf8.count == 32, parts[2].utf8.count == 16,
+            (parts[1] + parts[2]).allSatisfy(\.isHexDigit)
+        else { return nil }
         return (String(parts[1]), String(parts[2]))
     }
 }

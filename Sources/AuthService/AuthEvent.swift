@@ -8,6 +8,11 @@ struct UserRegistered: DomainEvent {
     var name: String
     var roles: [String]
 
+    private enum CodingKeys: String, CodingKey {
+        case email, name, roles
+        case userID = "user_id"
+    }
+
     var subject: EventSubject { EventSubject("user", self.userID, version: 1) }
     /// Who registers is nobody yet, and somebody with this event.
     var actor: EventActor? { EventActor(id: self.userID.description, type: "user") }
@@ -18,6 +23,11 @@ struct UserDisabled: DomainEvent {
     var userID: UserID
     var version: Int64
 
+    private enum CodingKeys: String, CodingKey {
+        case version
+        case userID = "user_id"
+    }
+
     var subject: EventSubject { EventSubject("user", self.userID, version: self.version) }
 }
 
@@ -25,6 +35,11 @@ struct UserEnabled: DomainEvent {
     static let type = EventType("auth.user.enabled", version: 1)
     var userID: UserID
     var version: Int64
+
+    private enum CodingKeys: String, CodingKey {
+        case version
+        case userID = "user_id"
+    }
 
     var subject: EventSubject { EventSubject("user", self.userID, version: self.version) }
 }
@@ -36,6 +51,11 @@ struct UserRolesChanged: DomainEvent {
     var before: [String]
     var after: [String]
 
+    private enum CodingKeys: String, CodingKey {
+        case version, before, after
+        case userID = "user_id"
+    }
+
     var subject: EventSubject { EventSubject("user", self.userID, version: self.version) }
 }
 
@@ -44,6 +64,11 @@ struct SessionStarted: DomainEvent {
     static let type = EventType("auth.session.started", version: 1)
     var sessionID: SessionID
     var userID: UserID
+
+    private enum CodingKeys: String, CodingKey {
+        case sessionID = "session_id"
+        case userID = "user_id"
+    }
 
     var subject: EventSubject { EventSubject("session", self.sessionID, version: 1) }
     var actor: EventActor? { EventActor(id: self.userID.description, type: "user") }
@@ -58,6 +83,12 @@ struct SessionRefused: DomainEvent {
     var userID: UserID?
     var reason: Reason
 
+    private enum CodingKeys: String, CodingKey {
+        case reason
+        case sessionID = "session_id"
+        case userID = "user_id"
+    }
+
     var subject: EventSubject { EventSubject("session", self.sessionID, version: 1) }
     var outcome: EventOutcome { .denied }
     var actor: EventActor? { self.userID.map { EventActor(id: $0.description, type: "user") } }
@@ -67,6 +98,10 @@ struct SessionRefused: DomainEvent {
 struct KeyRotated: DomainEvent {
     static let type = EventType("auth.key.rotated", version: 1)
     var keyID: String
+
+    private enum CodingKeys: String, CodingKey {
+        case keyID = "key_id"
+    }
 
     var subject: EventSubject { EventSubject("key", self.keyID, version: 1) }
 }

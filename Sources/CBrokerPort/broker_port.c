@@ -16,6 +16,19 @@ void lantern_broker_port_set(uint16_t port) {
     outcome = -1;
 }
 
+int lantern_broker_port_check(uint16_t port) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return errno;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int error = syscall(SYS_bind, fd, &address, sizeof address) == 0 ? 0 : errno;
+    if (error == 0 && listen(fd, 1) != 0) error = errno;
+    close(fd);
+    return error;
+}
+
 int lantern_broker_port_clear(void) {
     wanted = 0;
     return outcome;

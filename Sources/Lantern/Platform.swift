@@ -47,16 +47,19 @@ public final class Platform: Sendable {
             "DATABASE_POOL_SIZE", default: 10, "a whole number from 2 to 1000"
         ) { Int($0).flatMap { (2...1_000).contains($0) ? $0 : nil } }
         let client = PostgresClient(configuration: configuration, logger: self.logger)
+        // Behind a transaction pooler the advisory lock of the migrations would be nobody's.
+        let direct = try self.directClient(for: client)
         self.readiness.add("postgres", required: true) { try await client.ping() }
         let component = self.name
         let logger = self.logger
         let idempotency = PostgresIdempotency(database: client)
         self.parts.withLock { parts in
             parts.databases.append(client)
+            if direct !== client { parts.databases.append(direct) }
             parts.idempotency = idempotency
             parts.steps.append {
-                try await client.migrate(PostgresIdempotency.component, PostgresIdempotency.migrations, logger: logger)
-                try await client.migrate(component, migrations, logger: logger)
+                try await direct.migrate(PostgresIdempotency.component, PostgresIdempotency.migrations, logger: logger)
+                try await direct.migrate(component, migrations, logger: logger)
             }
         }
         self.every(.seconds(3_600), "expire-idempotency-keys") { try await idempotency.expire() }
@@ -77,7 +80,7 @@ public final class Platform: Sendable {
         let gate = self.startGate
         self.parts.withLock { parts in
             parts.steps.append {
-                try await database.migrate(OutboxSchema.component, OutboxSchema.migrations, logger: logger)
+                try await direct.migrate(OutboxSchema.component, OutboxSchema.migrations, logger: logger)
             }
             parts.relays.append(Gated(gate: gate, service: relay))
         }
@@ -112,11 +115,12 @@ public final class Platform: Sendable {
             logger: self.logger, ready: { try await gate.wait() }
         )
         let logger = self.logger
+        let direct = try self.directClient(for: database)
         self.parts.withLock { parts in
             if !parts.migratesConsumer {
                 parts.migratesConsumer = true
                 parts.steps.append {
-                    try await database.migrate(ConsumerSchema.component, ConsumerSchema.migrations, logger: logger)
+                    try await direct.migrate(ConsumerSchema.component, ConsumerSchema.migrations, logger: logger)
                 }
             }
             parts.consumers.append(consumer)
@@ -166,6 +170,9 @@ public final class Platform: Sendable {
                 for step in steps { try await step() }
                 break
             } catch let error as PostgresError where error.code == .migration {
+                throw error
+            } catch let error as ConfigurationError {
+                // Waiting does not make a wrong setting right.
                 throw error
             } catch is CancellationError {
                 throw CancellationError()

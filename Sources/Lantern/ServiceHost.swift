@@ -157,7 +157,7 @@ public final class ServiceHost: Sendable {
         let verifier: TokenVerifier?
         let keys: (any KeySource)? =
             self.platform.parts.withLock { $0.keys }
-            ?? self.settings.string("AUTH_JWKS_URL").map { RemoteKeySet(url: $0, logger: self.telemetry.logger) }
+            ?? self.settings.string("AUTH_JWKS_URL").map { RemoteKeySet(url: $0, client: UntracedHTTP.client, logger: self.telemetry.logger) }
         if let keys {
             verifier = TokenVerifier(
                 issuer: try self.settings.required("AUTH_ISSUER", "the issuer's URL"),

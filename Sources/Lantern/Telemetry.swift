@@ -133,7 +133,8 @@ public struct Telemetry: Sendable {
             limits.batchSize = min(limits.queueSize, try count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512))
             limits.delay = try settings.milliseconds("OTEL_BSP_SCHEDULE_DELAY", default: .seconds(5))
             let exporter = OTLPExporter(
-                endpoint: endpoint ?? OTLPExporter.Endpoint(url: "http://localhost:4318/v1/traces"), resource: resource
+                endpoint: endpoint ?? OTLPExporter.Endpoint(url: "http://localhost:4318/v1/traces"), resource: resource,
+                client: UntracedHTTP.client
             )
             let processor = withMetricsFactory(registry) {
                 BatchSpanProcessor(exporter: exporter, limits: limits, logger: logger)

@@ -84,6 +84,9 @@ public final class OutboxRelay: Service {
                 }
             }
             self.state.withLock { $0.leading = false }
+            // Another replica tells of the backlog now: a value that nobody renews would keep an alert on.
+            self.pending.set(0)
+            self.oldestAge.set(0)
             guard !Task.isCancelled, !self.isDraining else { return }
             await self.signal.wait(atMost: .milliseconds(min(5_000, 100 << min(attempt, 6))))
         }

@@ -28,7 +28,7 @@ public final class RemoteKeySet: KeySource {
     private let state = Mutex(State())
 
     /// - Parameter client: Used, never shut down, by this set.
-    public init(url: String, client: HTTPClient = .shared, logger: Logger) {
+    public init(url: String, client: HTTPClient, logger: Logger) {
         self.url = url
         self.client = client
         self.logger = logger

@@ -119,7 +119,9 @@ public final class KafkaConsumer: Sendable {
             case .at(let offset): entry?.pointee.offset = offset
             }
         }
-        let error = rd_kafka_assign(self.handle.raw, list)
+        guard let error = self.handle.use({ rd_kafka_assign($0, list) }) else {
+            throw KafkaError(code: .closed, message: "the consumer is closed")
+        }
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(error) }
         self.callbacks.assignment.withLock { $0 = positions.map(\.partition) }
     }
@@ -132,8 +134,7 @@ public final class KafkaConsumer: Sendable {
         for (partition, offset) in offsets {
             rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = offset
         }
-        let error = rd_kafka_commit(self.handle.raw, list, 1)
-        if error != RD_KAFKA_RESP_ERR_NO_ERROR {
+        if let error = self.handle.use({ rd_kafka_commit($0, list, 1) }), error != RD_KAFKA_RESP_ERR_NO_ERROR {
             self.logger.debug("offsets were not committed", error: KafkaError(error))
         }
     }

@@ -1,14 +1,17 @@
 import CLanternSystem
 import CRDKafka
+import Glibc
 import Logging
 import Synchronization
 
 /// A `rd_kafka_t` with its log lines sent to swift-log.
 ///
-/// `@unchecked Sendable` is right because librdkafka's calls on a handle may come from any thread; ``destroy()`` is
-/// called once, by the thread that polls, after its last call.
+/// `@unchecked Sendable` is right because librdkafka's calls on a handle may come from any thread, and because nobody can
+/// call on one that is freed: the thread that polls uses ``raw`` and frees it with ``destroy()``, its last call; all others
+/// go through ``use(_:)``, which ``destroy()`` waits for.
 final class KafkaHandle: @unchecked Sendable {
     let raw: OpaquePointer
+    private let lifetime = Mutex<(users: Int, ended: Bool)>((0, false))
     private let callbacks: Unmanaged<KafkaCallbacks>
 
     /// Takes ownership of `configuration`.
@@ -36,8 +39,23 @@ final class KafkaHandle: @unchecked Sendable {
         self.callbacks = retained
     }
 
-    /// Frees everything; nothing may be called on the handle afterwards.
-    func destroy() {
+    /// Calls on the handle from another thread than the one that polls; `nil` where it is freed already.
+    func use<Value>(_ body: (OpaquePointer) throws -> Value) rethrows -> Value? {
+        let alive = self.lifetime.withLock { lifetime in
+            if !lifetime.ended { lifetime.users += 1 }
+            return !lifetime.ended
+        }
+        guard alive else { return nil }
+        defer { self.lifetime.withLock { $0.users -= 1 } }
+        return try body(self.raw)
+    }
+
+    /// Frees everything, once nobody uses it any more. The calls in use are short, or have a time limit of their own.
+    /// - Parameter last: Frees what belongs to the handle, when nobody uses it any more.
+    func destroy(after last: () -> Void = {}) {
+        self.lifetime.withLock { $0.ended = true }
+        while self.lifetime.withLock({ $0.users > 0 }) { usleep(1_000) }
+        last()
         rd_kafka_destroy(self.raw)
         self.callbacks.release()
     }

@@ -97,11 +97,9 @@ public final class KafkaProducer: Sendable {
         try await withCheckedThrowingContinuation { continuation in
             do {
                 // The call blocks, so it must not run on a thread of the concurrency pool.
-                try startKafkaThread("lantern-meta") { [handle = self.handle, ended = self.isEnded] in
-                    guard !ended else {
-                        return continuation.resume(throwing: KafkaError(code: .closed, message: "the producer is closed"))
-                    }
-                    continuation.resume(with: Self.partitionCount(of: topic, handle: handle))
+                try startKafkaThread("lantern-meta") { [handle = self.handle] in
+                    let result = handle.use { Self.partitionCount(of: topic, handle: $0) }
+                    continuation.resume(with: result ?? .failure(Self.closed))
                 }
             } catch {
                 continuation.resume(throwing: error)
@@ -112,14 +110,16 @@ public final class KafkaProducer: Sendable {
     /// Waits until everything is delivered, at most `deadline`; what is left then fails with code `closed`.
     public func close(deadline: Duration) async {
         let end = ContinuousClock.now + deadline
-        while rd_kafka_outq_len(self.handle.raw) > 0, ContinuousClock.now < end {
+        while let waiting = self.handle.use({ rd_kafka_outq_len($0) }), waiting > 0, ContinuousClock.now < end {
             // librdkafka's flush would compete with our thread for the delivery reports.
             try? await Task.sleep(for: .milliseconds(10))
             if Task.isCancelled { break }
         }
-        self.stopping.store(true, ordering: .releasing)
-        rd_kafka_purge(self.handle.raw, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT))
-        rd_kafka_queue_yield(self.queue.raw)
+        self.handle.use { raw in
+            self.stopping.store(true, ordering: .releasing)
+            rd_kafka_purge(raw, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT))
+            rd_kafka_queue_yield(self.queue.raw)
+        }
         await withCheckedContinuation { continuation in
             let now = self.ended.withLock { state in
                 if !state.ended { state.waiters.append(continuation) }
@@ -129,18 +129,19 @@ public final class KafkaProducer: Sendable {
         }
     }
 
-    private var isEnded: Bool { self.ended.withLock { $0.ended } }
+    private static let closed = KafkaError(code: .closed, message: "the producer is closed")
 
     // MARK: - librdkafka
 
     private func enqueue(_ record: KafkaRecord) throws -> PendingDelivery {
-        guard !self.stopping.load(ordering: .acquiring) else {
-            throw KafkaError(code: .closed, message: "the producer is closed")
-        }
         let pending = PendingDelivery(size: record.size)
         let opaque = Unmanaged.passRetained(pending)
-        let error = Self.produce(record, opaque: opaque.toOpaque(), handle: self.handle.raw)
-        if let error {
+        let error = self.handle.use { raw in
+            self.stopping.load(ordering: .acquiring)
+                ? Self.closed : Self.produce(record, opaque: opaque.toOpaque(), handle: raw)
+        }
+        // Twice optional: the handle may be gone, and a call that was made may have gone well.
+        if let error = error ?? Self.closed {
             opaque.release()
             throw error
         }
@@ -205,13 +206,13 @@ public final class KafkaProducer: Sendable {
         return KafkaError(rd_kafka_error_code(error))
     }
 
-    private static func partitionCount(of topic: String, handle: KafkaHandle) -> Result<Int32, any Error> {
-        guard let topicHandle = rd_kafka_topic_new(handle.raw, topic, nil) else {
+    private static func partitionCount(of topic: String, handle: OpaquePointer) -> Result<Int32, any Error> {
+        guard let topicHandle = rd_kafka_topic_new(handle, topic, nil) else {
             return .failure(KafkaError(rd_kafka_last_error()))
         }
         defer { rd_kafka_topic_destroy(topicHandle) }
         var metadata: UnsafePointer<rd_kafka_metadata>?
-        let error = rd_kafka_metadata(handle.raw, 0, topicHandle, &metadata, 5_000)
+        let error = rd_kafka_metadata(handle, 0, topicHandle, &metadata, 5_000)
         guard error == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else { return .failure(KafkaError(error)) }
         defer { rd_kafka_metadata_destroy(metadata) }
         guard metadata.pointee.topic_cnt == 1, let entry = metadata.pointee.topics else {
@@ -240,8 +241,8 @@ public final class KafkaProducer: Sendable {
             defer { state.waiters = [] }
             return state.waiters
         }
-        rd_kafka_queue_destroy(self.queue.raw)
-        self.handle.destroy()
+        // The queue goes with the handle: `close` may still be about to wake it.
+        self.handle.destroy(after: { rd_kafka_queue_destroy(self.queue.raw) })
         for waiter in waiters { waiter.resume() }
     }
 

@@ -28,6 +28,8 @@ public final class EmbeddedBroker: Sendable {
     ///   - topics: Topics to create, with their number of partitions.
     /// - Throws: ``EmbeddedBrokerError``, `portInUse` where the port is taken.
     public init(port: UInt16 = 0, topics: [String: Int] = [:]) throws {
+        // librdkafka aborts the process where this would fail.
+        if port != 0, lantern_broker_port_check(port) != 0 { throw EmbeddedBrokerError.portInUse(port) }
         var reason = [CChar](repeating: 0, count: 512)
         let configuration = rd_kafka_conf_new()
         // The handle is no client: keep it from logging that it knows no broker.

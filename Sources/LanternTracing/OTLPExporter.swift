@@ -29,8 +29,8 @@ public struct OTLPExporter: SpanExporter {
 
     /// - Parameters:
     ///   - resource: Attributes of the process, `service.name` among them.
-    ///   - client: Used, never shut down, by this exporter.
-    public init(endpoint: Endpoint, resource: [(String, String)], client: HTTPClient = .shared) {
+    ///   - client: Used, never shut down, by this exporter. Its tracer must be `nil`, or each export makes a span to export.
+    public init(endpoint: Endpoint, resource: [(String, String)], client: HTTPClient) {
         self.endpoint = endpoint
         self.resource = resource
         self.client = client

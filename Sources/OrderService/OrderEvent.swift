@@ -18,6 +18,12 @@ struct ProductCreated: DomainEvent {
         self.stock = product.stock
     }
 
+    private enum CodingKeys: String, CodingKey {
+        case name, category, price, stock
+        case productID = "product_id"
+        case vendorID = "vendor_id"
+    }
+
     var subject: EventSubject { EventSubject("product", self.productID, version: 1) }
 }
 
@@ -28,6 +34,11 @@ struct StockAdjusted: DomainEvent {
     var delta: Int64
     var stock: Int64
     var reason: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case version, delta, stock, reason
+        case productID = "product_id"
+    }
 
     var subject: EventSubject { EventSubject("product", self.productID, version: self.version) }
 }
@@ -40,6 +51,12 @@ struct OrderPlaced: DomainEvent {
     var total: Money
     var expiresAt: Timestamp
 
+    private enum CodingKeys: String, CodingKey {
+        case lines, total
+        case orderID = "order_id"
+        case customerID = "customer_id"
+        case expiresAt = "expires_at"
+    }
 
     var subject: EventSubject { EventSubject("order", self.orderID, version: 1) }
 }
@@ -50,6 +67,12 @@ struct OrderRefused: DomainEvent {
     var orderID: OrderID
     var customerID: String
     var products: [ProductID]
+
+    private enum CodingKeys: String, CodingKey {
+        case products
+        case orderID = "order_id"
+        case customerID = "customer_id"
+    }
 
     var subject: EventSubject { EventSubject("order", self.orderID, version: 1) }
     var outcome: EventOutcome { .failure }
@@ -62,6 +85,12 @@ struct OrderCancelled: DomainEvent {
     var version: Int64
     var reason: String
 
+    private enum CodingKeys: String, CodingKey {
+        case version, reason
+        case orderID = "order_id"
+        case customerID = "customer_id"
+    }
+
     var subject: EventSubject { EventSubject("order", self.orderID, version: self.version) }
 }
 
@@ -71,6 +100,12 @@ struct OrderExpired: DomainEvent {
     var customerID: String
     var version: Int64
 
+    private enum CodingKeys: String, CodingKey {
+        case version
+        case orderID = "order_id"
+        case customerID = "customer_id"
+    }
+
     var subject: EventSubject { EventSubject("order", self.orderID, version: self.version) }
 }
 
@@ -79,6 +114,11 @@ struct UserDisabled: DomainEvent {
     static let type = EventType("auth.user.disabled", version: 1)
     var userID: String
     var version: Int64
+
+    private enum CodingKeys: String, CodingKey {
+        case version
+        case userID = "user_id"
+    }
 
     var subject: EventSubject { EventSubject("user", self.userID, version: self.version) }
 }

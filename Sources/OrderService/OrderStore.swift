@@ -12,26 +12,28 @@ struct OrderStore: Sendable {
         return Dictionary(try rows.map { try Product($0) }.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
     }
 
-    /// Takes from the stock what the lines need. The table's check keeps it from going below zero whatever happens.
+    /// Takes from the stock what the lines need. The version stays: it guards what a vendor edits, and orders do not. The table's check keeps it from going below zero whatever happens.
     func takeStock(_ lines: [OrderLine], in tx: PostgresTransaction) async throws {
         try await tx.query(
             """
-            UPDATE product SET stock = stock - taken.quantity, updated_at = clock_timestamp(), version = version + 1
+            UPDATE product SET stock = stock - taken.quantity, updated_at = clock_timestamp()
             FROM unnest(\(lines.map(\.productID)), \(lines.map(\.quantity))) AS taken (product_id, quantity)
             WHERE product.id = taken.product_id
             """
         )
     }
 
+    /// - Returns: When the reservation ends, by the database's clock.
     func insert(
         _ id: OrderID, customer: String, lines: [OrderLine], total: Money, lifetime: Duration,
         in tx: PostgresTransaction
-    ) async throws {
-        try await tx.query(
+    ) async throws -> Timestamp {
+        let rows = try await tx.query(
             """
             INSERT INTO customer_order (id, customer_id, status, total, currency, expires_at)
             VALUES (\(id), \(customer), \(OrderStatus.reserved.rawValue), \(total.amount), \(total.currency),
                     clock_timestamp() + make_interval(secs => \(seconds(lifetime))))
+            RETURNING expires_at
             """
         )
         try await tx.query(
@@ -43,6 +45,8 @@ struct OrderStore: Sendable {
               AS line (number, product_id, name, quantity, unit_price)
             """
         )
+        guard let row = rows.first else { throw Problem.notFound("order") }
+        return try row("expires_at")
     }
 
     func recordChange(
@@ -75,7 +79,7 @@ struct OrderStore: Sendable {
         )
         try await tx.query(
             """
-            UPDATE product SET stock = stock + line.quantity, updated_at = clock_timestamp(), version = version + 1
+            UPDATE product SET stock = stock + line.quantity, updated_at = clock_timestamp()
             FROM order_line AS line
             WHERE line.order_id = \(id) AND product.id = line.product_id
             """

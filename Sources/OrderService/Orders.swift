@@ -16,14 +16,14 @@ struct Orders: Sendable {
             switch decision {
             case .accept(let lines, let total):
                 try await self.store.takeStock(lines, in: tx)
-                try await self.store.insert(
+                let expiresAt = try await self.store.insert(
                     id, customer: customer, lines: lines, total: total, lifetime: self.lifetime, in: tx
                 )
                 try await self.record(id, 1, .reserved, actor: customer, reason: nil, in: tx)
                 try await self.outbox.append(
                     OrderPlaced(
                         orderID: id, customerID: customer, lines: lines, total: total,
-                        expiresAt: .now + self.lifetime
+                        expiresAt: expiresAt
                     ),
                     in: tx
                 )

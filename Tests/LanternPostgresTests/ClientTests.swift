@@ -240,7 +240,7 @@ struct AdvisoryLockTests {
         let client = try await TestCluster.shared.client()
         let leaders = Mutex<[Int]>([])
         let tasks = (1...2).map { number in
-            Task {
+            Task { @Sendable in
                 try await AdvisoryLock(client: client, name: "x").withLock(retry: .milliseconds(20)) {
                     leaders.withLock { $0.append(number) }
                     try await Task.sleep(for: .seconds(60))

@@ -1,0 +1,52 @@
+# Lantern: `make up` starts everything on this machine, `make test` runs every test.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+RELEASE := .build/release
+PRODUCTS := auth order activity lantern
+
+.PHONY: help
+help: ## Shows this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
+
+.PHONY: install
+install: ## Installs the Debian packages that are missing (as root or with sudo)
+	@scripts/install-packages
+
+.PHONY: build
+build: install ## Builds the services and the command line in release
+	@scripts/build-release $(PRODUCTS)
+
+.PHONY: up
+up: build ## Starts PostgreSQL, broker, auth, order, activity and Prometheus; Ctrl-C stops all
+	@exec $(RELEASE)/lantern up
+
+.PHONY: demo
+demo: ## Drives the flows once against what `make up` started
+	@$(RELEASE)/lantern demo
+
+.PHONY: test
+test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broker and Prometheus
+	swift build --build-tests
+	swift test --skip-build --no-parallel
+	Tests/External/run
+	scripts/check-deployment
+	python3 Tests/Process/process_test.py --binaries .build/debug
+
+.PHONY: lint
+lint: ## Checks formatting and scripts
+	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment Tests/External/run .ci/run
+
+.PHONY: format
+format: ## Formats the Swift code in place
+	swift format format --in-place --recursive --parallel Sources Tests Package.swift
+
+.PHONY: generate
+generate: ## Generates the OTLP messages (needs protoc and protoc-gen-swift)
+	protoc --swift_out=Sources/LanternTracing/Protobuf --swift_opt=Visibility=Internal \
+	  --swift_opt=UseAccessLevelOnImports=true --proto_path=Sources/LanternTracing/Protobuf otlp.proto
+
+.PHONY: clean
+clean: ## Removes what was built, and the state of the platform
+	rm -rf .build .lantern
