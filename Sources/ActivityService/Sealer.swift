@@ -57,6 +57,7 @@ struct Sealer: Service {
             if ContinuousClock.now - measured > .seconds(1) {
                 measured = .now
                 for source in try await SourceStore(database: self.database).all() {
+                    Counter(label: "lantern_duplicates_total", dimensions: [("source", source.source)]).increment(by: 0)
                     Meter(label: "lantern_source_gap_events", dimensions: [("source", source.source)]).set(source.gaps)
                 }
                 try await store.ensurePartitions(now: .now)

@@ -9,6 +9,10 @@ public enum MetricCatalogue {
         ),
         MetricDeclaration("http_server_active_requests", .gauge, "HTTP requests that are being handled."),
         MetricDeclaration(
+            "http_client_request_duration_seconds", .histogram, "Duration of HTTP requests that this service made.",
+            labels: ["http_request_method", "server_address", "http_response_status_code", "error_type"]
+        ),
+        MetricDeclaration(
             "db_client_operation_duration_seconds", .histogram, "Duration of database statements.",
             labels: ["db_system_name", "db_operation_name", "db_collection_name", "error_type"],
             buckets: MetricDeclaration.shortBuckets

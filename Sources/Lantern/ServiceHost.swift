@@ -250,6 +250,8 @@ private struct DrainingServer<Server: Service>: Service {
                 self.readiness.draining()
                 try await Task.sleep(for: self.delay)
                 await inner.triggerGracefulShutdown()
+                // The server's end is the end: until then its requests are being finished.
+                while !Task.isCancelled { try await Task.sleep(for: .seconds(3_600)) }
             }
             try await group.next()
             group.cancelAll()

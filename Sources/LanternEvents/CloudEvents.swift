@@ -136,6 +136,12 @@ public struct EventError: Error, Sendable, CustomStringConvertible {
         case tooLarge = "too_large"
         /// Another member has moved the offset: this one no longer owns the partition.
         case fenced
+
+        /// Those for which a record is put aside.
+        static let deadLetterReasons: [Code] = [
+            .notACloudEvent, .unsupportedVersion, .invalidAttribute, .undecodable, .sourceMismatch, .idConflict,
+            .storeRefused, .handlerFailed,
+        ]
     }
 
     public var code: Code

@@ -12,6 +12,13 @@ public struct DeadLetters: Sendable {
         self.consumer = consumer
     }
 
+    /// Makes the metric's series with the factory that is current here: an alert on an increase needs the zero before it.
+    public static func prepareMetrics() {
+        for reason in EventError.Code.deadLetterReasons {
+            Counter(label: "lantern_dead_letters_total", dimensions: [("reason", reason.rawValue)]).increment(by: 0)
+        }
+    }
+
     /// Stores the whole record with the reason.
     public func add(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
         let event = try? CloudEvents.event(record)

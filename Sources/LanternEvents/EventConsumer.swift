@@ -63,6 +63,7 @@ public final class EventConsumer: Service {
     /// Reads until the group shuts down; the batch in hand is finished first.
     public func run() async throws {
         do { try await cancelWhenGracefulShutdown { try await self.ready() } } catch is CancellationError { return }
+        DeadLetters.prepareMetrics()
         let consumer = try KafkaConsumer(
             configuration: self.kafka, group: self.group, topics: self.topics, logger: self.logger
         )

@@ -1,4 +1,5 @@
 public import AsyncHTTPClient
+import CoreMetrics
 import Foundation
 import NIOCore
 import NIOHTTP1
@@ -61,6 +62,19 @@ public final class RemoteKeySet: KeySource {
         return nil
     }
 
+    /// As the OpenTelemetry conventions for HTTP clients name it.
+    private func record(status: String, since start: ContinuousClock.Instant) {
+        let (seconds, attoseconds) = start.duration(to: .now).components
+        let address = URL(string: self.url)?.host ?? ""
+        CoreMetrics.Timer(
+            label: "http_client_request_duration_seconds",
+            dimensions: [
+                ("http_request_method", "GET"), ("server_address", address), ("http_response_status_code", status),
+                ("error_type", status == "200" ? "" : status.isEmpty ? "unreachable" : status),
+            ]
+        ).recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+    }
+
     /// Fetches now, unless a fetch is under way, and then waits for that.
     @discardableResult
     public func refresh() async -> Bool {
@@ -75,12 +89,16 @@ public final class RemoteKeySet: KeySource {
     }
 
     private func fetch() async -> Bool {
+        let start = ContinuousClock.now
         var keys: [String: JWK]?
+        var status = ""
+        defer { self.record(status: status, since: start) }
         do {
             var request = HTTPClientRequest(url: self.url)
             request.headers.add(name: "accept", value: "application/jwk-set+json, application/json")
             let response = try await self.client.execute(request, timeout: .seconds(5))
             let body = try await response.body.collect(upTo: 1 << 20)
+            status = "\(response.status.code)"
             if response.status == .ok {
                 let set = try JSONDecoder().decode(JWKS.self, from: Data(body.readableBytesView))
                 keys = Dictionary(

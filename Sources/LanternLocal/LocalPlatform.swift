@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Synchronization
 
 /// Where everything listens.
 public struct LocalPorts: Codable, Sendable, Equatable {
@@ -62,7 +61,11 @@ public struct LocalState: Codable, Sendable {
     }
 
     /// Whether the process that wrote it is alive.
-    public var isAlive: Bool { kill(self.pid, 0) == 0 }
+    public var isAlive: Bool {
+        // Not by a signal: a process that was killed and that nobody has waited for yet still takes one.
+        let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(self.pid)/exe")
+        return program.map { URL(fileURLWithPath: $0).lastPathComponent.hasPrefix("lantern") } ?? false
+    }
 }
 
 /// Secrets of a development platform, made once for each folder. Nothing else has a default secret.

@@ -42,7 +42,8 @@ public final class TraceReceiver: Service {
             )
         }
         var logger = Logger(label: "traces")
-        logger.logLevel = .error
+        // It is cancelled at the end, which Hummingbird calls an error.
+        logger.logLevel = .critical
         try await Application(
             router: router, configuration: .init(address: .hostname("127.0.0.1", port: self.port)), logger: logger
         ).run()

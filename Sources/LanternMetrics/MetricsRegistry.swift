@@ -28,6 +28,8 @@ public final class MetricsRegistry: Sendable {
         self.seriesLimit = seriesLimit
         self.logger = logger
         self.declare(Self.ownDeclarations)
+        // There from the start, so that an alert on its increase sees the first one.
+        _ = self.series("lantern_metrics_overflow_total", kind: .counter, dimensions: [])
         self.collect { [weak self] sink in
             guard let self else { return }
             sink.add("lantern_metrics_series", .gauge, value: Double(self.state.withLock { $0.series }))

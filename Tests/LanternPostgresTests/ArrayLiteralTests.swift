@@ -97,7 +97,7 @@ struct ArrayLiteralTests {
 
     @Test("an element of another type is refused, naming the column and not the value", arguments: ["{1,s3cret}", "{NULL}", "{{1}}"])
     func wrongType(text: String) throws {
-        let error = try #require(#expect(throws: PostgresError.self) { try [Int](PostgresCell(text: text, column: "numbers")) })
+        let error = try #require(throws: PostgresError.self) { try [Int](PostgresCell(text: text, column: "numbers")) }
         #expect(error.code == .decoding)
         #expect(error.message.contains("numbers"))
         #expect(!error.message.contains("s3cret"))
