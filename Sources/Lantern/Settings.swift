@@ -83,7 +83,7 @@ public struct Settings: Sendable {
         let unit = units.first { text.hasSuffix($0.0) }
         let number = unit.map { text.dropLast($0.0.count) } ?? text[...]
         guard let value = Double(number), value.isFinite, value >= 0, value * (unit?.1 ?? 1) <= 1e9 else { return nil }
-        return .milliseconds(Int64(value * (unit?.1 ?? 1) * 1_000))
+        return .milliseconds(Int64((value * (unit?.1 ?? 1) * 1_000).rounded()))
     }
 }
 
@@ -101,7 +101,8 @@ public struct ConfigurationError: Error, Sendable, CustomStringConvertible {
 
     /// One line.
     public var description: String {
-        self.value.map { "\(self.name)=\($0) is not valid: expected \(self.expected)" }
+        self.value.map { String($0.map { $0.isNewline || $0.asciiValue.map { $0 < 0x20 } == true ? "\u{FFFD}" : $0 }) }
+            .map { "\(self.name)=\($0) is not valid: expected \(self.expected)" }
             ?? "\(self.name) is not set: expected \(self.expected)"
     }
 }

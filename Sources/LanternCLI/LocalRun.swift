@@ -248,7 +248,9 @@ enum Detached {
                 let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
                 throw LocalError(text.split(separator: "\n").last.map { String($0) } ?? "see \(log)")
             }
-            let processes = LocalState.read(directory)?.processes ?? []
+            // What an earlier run left says nothing of this one.
+            guard let state = LocalState.read(directory), state.pid == process.processIdentifier else { return false }
+            let processes = state.processes
             return processes.contains { $0.name == "prometheus" } && processes.allSatisfy { $0.state == "running" }
         }
         LocalRun.show(LocalState.read(directory)?.processes ?? [])

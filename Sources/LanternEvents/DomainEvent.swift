@@ -37,6 +37,7 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
     /// Reads `<action>.v<version>`; a type without such an end is an action of version 1.
     public init(parsing text: String) {
         if let dot = text.lastIndex(of: "."), text[text.index(after: dot)...].first == "v",
+            text[text.index(dot, offsetBy: 2)...].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let version = Int(text[text.index(dot, offsetBy: 2)...]), version > 0
         {
             self.init(String(text[..<dot]), version: version)

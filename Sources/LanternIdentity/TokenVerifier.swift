@@ -71,7 +71,9 @@ public struct TokenVerifier: Sendable {
 
     private static func header(of token: String) throws(TokenError) -> Header {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-        guard token.utf8.count <= 16_384, parts.count == 3, let data = Base64URL.decode(String(parts[0])),
+        guard token.utf8.count <= 16_384, parts.count == 3,
+            // Strictly: padding and the other alphabet are no JWS (RFC 7515, section 2).
+            parts.allSatisfy({ Base64URL.decode(String($0)) != nil }), let data = Base64URL.decode(String(parts[0])),
             let header = try? JSONDecoder().decode(Header.self, from: data)
         else { throw TokenError(code: .malformed, message: "the token is not a signed JWT") }
         return header

@@ -88,7 +88,13 @@ extension LogRecord {
             line.append(" ")
             line.appendOneLine(key)
             line.append("=")
-            line.appendOneLine(Redaction.hides(key: key, value: value) ? "***" : value.description)
+            switch value {
+            case .array, .dictionary:
+                // As JSON, where what lies within is masked by its own key.
+                Self.encode(value, key: key, depth: 0, into: &line)
+            case .string, .stringConvertible:
+                line.appendOneLine(Redaction.hides(key: key, value: value) ? "***" : value.description)
+            }
         }
         if let trace = self.trace {
             line.append(" trace=")
@@ -100,13 +106,15 @@ extension LogRecord {
 
 /// Which metadata values never reach a line: those marked sensitive, and those whose key names a secret.
 enum Redaction {
-    private static let secrets = ["password", "secret", "authorization", "cookie", "token", "api_key", "private_key"]
+    private static let secrets = [
+        "password", "passwd", "secret", "authorization", "cookie", "token", "apikey", "privatekey",
+    ]
 
     static func hides(key: String, value: Logger.MetadataValue) -> Bool {
         if let sensitivity = value.attributes[Sensitivity.self] {
             return sensitivity == .sensitive
         }
-        let key = key.lowercased()
+        let key = key.lowercased().filter(\.isLetter)
         return self.secrets.contains { key.contains($0) }
     }
 }

@@ -12,18 +12,29 @@ public protocol LogSink: Sendable {
 /// counted; logging never fails its caller.
 public final class FileDescriptorSink: LogSink {
     private let descriptor: Int32
-    private let dropped = Mutex<Int>(0)
+    private let state = Mutex(State())
+
+    private struct State {
+        var dropped = 0
+        /// Half a line was written: the next one must not be glued to it.
+        var isMidLine = false
+    }
 
     public init(descriptor: Int32 = 1) {
         self.descriptor = descriptor
     }
 
     /// Lines that could not be written since the start.
-    public var droppedLines: Int { self.dropped.withLock { $0 } }
+    public var droppedLines: Int { self.state.withLock { $0.dropped } }
 
     public func write(_ line: [UInt8]) {
-        self.dropped.withLock { dropped in
+        self.state.withLock { state in
+            let line = state.isMidLine ? [UInt8(ascii: "\n")] + line : line
             var offset = 0
+            func giveUp() {
+                state.dropped += 1
+                if offset > 0 { state.isMidLine = true }
+            }
             while offset < line.count {
                 let count = line.withUnsafeBytes { bytes in
                     Glibc.write(self.descriptor, bytes.baseAddress?.advanced(by: offset), bytes.count - offset)
@@ -35,15 +46,12 @@ public final class FileDescriptorSink: LogSink {
                 } else if count < 0, errno == EAGAIN {
                     var waiting = pollfd(fd: self.descriptor, events: Int16(POLLOUT), revents: 0)
                     // A pipe that nobody reads must not stop the service: give up on the line after 50 ms.
-                    guard poll(&waiting, 1, 50) > 0 else {
-                        dropped += 1
-                        return
-                    }
+                    guard poll(&waiting, 1, 50) > 0 else { return giveUp() }
                 } else {
-                    dropped += 1
-                    return
+                    return giveUp()
                 }
             }
+            state.isMidLine = false
         }
     }
 }

@@ -88,7 +88,18 @@ struct Labels: Hashable, Sendable {
 
     init(_ dimensions: [(String, String)]) {
         var pairs = dimensions.map { Pair(name: MetricName.label($0.0), value: $0.1) }
-        if pairs.count > 1 { pairs.sort { $0.name < $1.name } }
+        if pairs.count > 1 {
+            pairs.sort { ($0.name, $0.value) < ($1.name, $1.value) }
+            // Two names that become one: their values are joined, as the OpenTelemetry specification says for Prometheus.
+            // A line with one label twice would fail the whole scrape.
+            pairs = pairs.reduce(into: []) { merged, pair in
+                if let last = merged.last, last.name == pair.name {
+                    merged[merged.count - 1] = Pair(name: pair.name, value: "\(last.value);\(pair.value)")
+                } else {
+                    merged.append(pair)
+                }
+            }
+        }
         // An empty value is the same as no label in the Prometheus data model.
         self.pairs = pairs.contains { $0.value.isEmpty } ? pairs.filter { !$0.value.isEmpty } : pairs
     }

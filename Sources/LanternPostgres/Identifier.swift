@@ -15,7 +15,7 @@ public struct Identifier<Entity>: Hashable, Sendable {
 
     /// `nil` where the text is not a UUID in its 36-character form.
     public init?(_ text: String) {
-        guard let uuid = UUID(uuidString: text) else { return nil }
+        guard let uuid = UUID(strict: text) else { return nil }
         self.uuid = uuid
     }
 }
@@ -48,6 +48,15 @@ extension Identifier: PostgresEncodable, PostgresDecodable {
 }
 
 extension UUID {
+    /// Reads 36 characters of digits and dashes in their places, and nothing else: Foundation skips white space and signs.
+    public init?(strict text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 36, bytes.enumerated().allSatisfy({ index, byte in
+            [8, 13, 18, 23].contains(index) ? byte == UInt8(ascii: "-") : Character(Unicode.Scalar(byte)).isHexDigit
+        }) else { return nil }
+        self.init(uuidString: text)
+    }
+
     /// A UUID of version 7: 48 bits of Unix time in milliseconds, 12 of its fraction (RFC 9562, section 6.2, method 3),
     /// 62 random. Later ones sort behind earlier ones, so that index pages fill in order.
     public static func version7() -> UUID {

@@ -122,16 +122,18 @@ extension Array: PostgresDecodable where Element: PostgresDecodable {
 enum ArrayLiteral {
     /// The elements of `{a,"b c",NULL}`; `nil` where it is not one.
     static func parse(_ text: String) -> [String?]? {
-        guard text.hasPrefix("{"), text.hasSuffix("}") else { return nil }
+        // Code points, not characters: an element may begin with one that joins the brace.
+        let scalars = text.unicodeScalars
+        guard scalars.count >= 2, scalars.first == "{", scalars.last == "}" else { return nil }
         var elements: [String?] = []
         var current = ""
         var quoted = false
         var wasQuoted = false
         var escaped = false
-        let body = text.dropFirst().dropLast()
+        let body = scalars.dropFirst().dropLast()
         if body.isEmpty { return [] }
         func finish() { elements.append(!wasQuoted && current == "NULL" ? nil : current) }
-        for character in body.unicodeScalars {
+        for character in body {
             if escaped {
                 current.unicodeScalars.append(character)
                 escaped = false

@@ -36,12 +36,14 @@ final class PostgresTelemetry: Sendable {
     /// Host and database of a connection URI; never user or password.
     static func address(of url: String) -> (server: String, namespace: String) {
         guard let scheme = url.firstRange(of: "://") else { return ("", "") }
-        let rest = url[scheme.upperBound...]
-        let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+        // Up to the last "@" it is user and password, however they were written.
+        let whole = url[scheme.upperBound...]
+        let location = whole.prefix { $0 != "?" }
+        let rest = location.lastIndex(of: "@").map { whole[whole.index(after: $0)...] } ?? whole
+        let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
         let authority = rest[..<slash]
-        let host = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
-        let path = slash < rest.endIndex ? rest[rest.index(after: slash)...] : ""
-        return (String(host), String(path.prefix { $0 != "?" }))
+        let path = slash < rest.endIndex && rest[slash] == "/" ? rest[rest.index(after: slash)...] : ""
+        return (String(authority), String(path.prefix { $0 != "?" }))
     }
 
     func waited(_ duration: Duration) {
@@ -140,7 +142,15 @@ struct StatementSummary: CustomStringConvertible, Equatable {
         var quoted = false
         for character in text.unicodeScalars {
             if character == "'" { quoted.toggle() }
-            if !quoted, character == "(" { depth += 1 }
+            if !quoted, character == "(" {
+                // Stands for what is in the brackets: a subquery is no table, and the word behind it is its alias.
+                if depth == 0 {
+                    if !word.isEmpty { words.append(word) }
+                    words.append("(")
+                    word = ""
+                }
+                depth += 1
+            }
             if depth == 0, !quoted, character.properties.isAlphabetic || character == "_" || character == "."
                 || ("0"..."9").contains(character)
             {
@@ -155,13 +165,13 @@ struct StatementSummary: CustomStringConvertible, Equatable {
 
         let verbs: Set<String> = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"]
         let upper = words.map { $0.uppercased() }
-        guard let first = upper.first else {
+        guard let first = upper.first(where: { $0 != "(" }) else {
             self.operation = "UNKNOWN"
             self.collection = ""
             return
         }
         // `WITH a AS (…) UPDATE b`: what stands in brackets is skipped, so the first verb is the statement's own.
-        let start = first == "WITH" ? upper.firstIndex(where: verbs.contains) ?? 0 : 0
+        let start = (first == "WITH" ? upper.firstIndex(where: verbs.contains) : upper.firstIndex(of: first)) ?? 0
         self.operation = upper[start]
         let behind: Set<String>
         switch self.operation {
@@ -171,9 +181,11 @@ struct StatementSummary: CustomStringConvertible, Equatable {
         case "CREATE", "ALTER", "DROP": behind = ["TABLE"]
         default: behind = []
         }
-        let name = zip(upper.indices, upper)
-            .first { $0.0 >= start && behind.contains($0.1) }
-            .flatMap { $0.0 + 1 < words.count ? words[$0.0 + 1] : nil }
-        self.collection = name.map { $0.lowercased() } ?? ""
+        let name = upper.indices
+            .first { $0 >= start && behind.contains(upper[$0]) }
+            .flatMap { index in
+                words.indices.first { $0 > index && !["IF", "NOT", "EXISTS", "ONLY"].contains(upper[$0]) }.map { words[$0] }
+            }
+        self.collection = name.map { $0 == "(" ? "" : $0.lowercased() } ?? ""
     }
 }

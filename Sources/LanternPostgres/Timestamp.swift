@@ -48,14 +48,23 @@ public struct Timestamp: Hashable, Comparable, Sendable {
             let sign: Int64
             if digits.take("+") { sign = 1 } else if digits.take("-") { sign = -1 } else { return nil }
             guard let hours = digits.number(2), hours <= 23 else { return nil }
-            _ = digits.take(":")
-            let minutes = digits.number(2) ?? 0
+            var minutes = 0
+            if digits.take(":") {
+                guard let number = digits.number(2) else { return nil }
+                minutes = number
+            } else if let number = digits.number(2) {
+                minutes = number
+            }
             guard minutes <= 59 else { return nil }
             offset = sign * Int64(hours * 3_600 + minutes * 60)
         }
         guard digits.isAtEnd else { return nil }
         let seconds = Self.daysSinceEpoch(year: year, month: month, day: day) * 86_400
             + Int64(hour * 3_600 + minute * 60 + second) - offset
+        // In UTC it may be another year than it was written in; only four digits can be written again.
+        guard (Self.daysSinceEpoch(year: 1, month: 1, day: 1) * 86_400..<Self.daysSinceEpoch(year: 10_000, month: 1, day: 1) * 86_400)
+            .contains(seconds)
+        else { return nil }
         self.microseconds = seconds * 1_000_000 + microseconds
     }
 

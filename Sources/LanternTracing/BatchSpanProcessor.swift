@@ -44,9 +44,9 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
             guard state.queue.count < self.limits.queueSize else { return (false, nil) }
             state.queue.append(span)
             guard state.queue.count >= self.limits.batchSize else { return (true, nil) }
-            state.signalled = true
             let waiter = state.waiter
             state.waiter = nil
+            state.signalled = waiter == nil
             return (true, waiter)
         }
         if !accepted { self.dropped.increment() }
@@ -58,10 +58,10 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await self.waitForBatch()
-                await self.exportQueued()
+                // In a task of its own: the shutdown cancels the waiting, not an export that is under way.
+                await Task { await self.exportQueued() }.value
             }
         }
-        await self.exportQueued()
     }
 
     private func exportQueued() async {

@@ -58,7 +58,9 @@ struct HostileText: Sendable, CustomTestStringConvertible {
         HostileText("DEL and C1 control characters", String((UInt8(0x7F)..<0xA0).map { Character(Unicode.Scalar($0)) })),
         HostileText("line and paragraph separators", "a\u{2028}b\u{2029}c\u{85}d"),
         HostileText("a terminal's escape sequence", "\u{1B}[2J\u{1B}]0;title\u{07}"),
-        HostileText("repaired invalid UTF-8", String(decoding: [0x61, 0xFF, 0xC0, 0x80, 0xED, 0xA0, 0x80, 0x62], as: UTF8.self)),
+        HostileText(
+            "repaired invalid UTF-8", String(decoding: [0x61, 0xFF, 0xC0, 0x80, 0xED, 0xA0, 0x80, 0x62], as: UTF8.self)
+        ),
         HostileText("text beside the escaped ranges", "\u{A0}\u{C2}\u{E2}\u{2027}\u{202A}\u{20A8}"),
         HostileText("text beyond the basic plane", "👩‍🚀\u{FFFF}\u{10FFFF}"),
     ]

@@ -42,9 +42,7 @@ struct ArrayLiteralTests {
     )
     func joiningCharacters(text: String, element: String) {
         // PostgreSQL puts neither in quotes, so a brace and its neighbour are one Character.
-        withKnownIssue("braces are looked for among Characters, not among code points") {
-            #expect(ArrayLiteral.parse(text) == [element])
-        }
+        #expect(ArrayLiteral.parse(text) == [element])
     }
 
     @Test(

@@ -185,16 +185,12 @@ struct StatementSummaryTests {
             """
         )
         #expect(summary.operation == "SELECT")
-        withKnownIssue("the word behind the brackets is taken for the table") {
-            #expect(["", "outbox"].contains(summary.collection))
-        }
+        #expect(["", "outbox"].contains(summary.collection))
     }
 
     @Test("a table that is made only where it is missing is named all the same")
     func ifNotExists() {
         let summary = StatementSummary("CREATE TABLE IF NOT EXISTS lantern_migration (component text NOT NULL)")
-        withKnownIssue("IF is taken for the table") {
-            #expect(summary.description == "CREATE lantern_migration")
-        }
+        #expect(summary.description == "CREATE lantern_migration")
     }
 }

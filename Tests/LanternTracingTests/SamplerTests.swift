@@ -33,7 +33,10 @@ struct SamplerTests {
         #expect(Sampler(name: name, argument: "") == expected)
     }
 
-    @Test("the argument is the ratio", arguments: [("0", 0), ("0.25", 0.25), ("1", 1), ("1e-3", 0.001)] as [(String, Double)])
+    @Test(
+        "the argument is the ratio",
+        arguments: [("0", 0), ("0.25", 0.25), ("1", 1), ("1e-3", 0.001)] as [(String, Double)]
+    )
     func ratios(argument: String, ratio: Double) {
         #expect(Sampler(name: "traceidratio", argument: argument) == Sampler.traceIDRatio(ratio))
         #expect(Sampler(name: "parentbased_traceidratio", argument: argument) == Sampler.parentBased(root: .traceIDRatio(ratio)))
@@ -91,7 +94,10 @@ struct SamplerTests {
         #expect(taken[first...].allSatisfy { $0 })
     }
 
-    @Test("a parent-based sampler follows the parent, whatever its root", arguments: [Sampler.alwaysOn, .alwaysOff, .traceIDRatio(0)])
+    @Test(
+        "a parent-based sampler follows the parent, whatever its root",
+        arguments: [Sampler.alwaysOn, .alwaysOff, .traceIDRatio(0)]
+    )
     func followsParent(root: Sampler) throws {
         let sampler = Sampler.parentBased(root: root)
         let id = try self.traceID(low: 1)
