@@ -21,6 +21,7 @@ let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hum
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
@@ -147,14 +148,15 @@ let package = Package(
                 "LanternEvents", "LanternHTTP", "LanternIdentity", "LanternKafka", "LanternLogging",
                 "LanternMetrics", "LanternPostgres", "LanternTracing",
                 configuration, crypto, hummingbird, httpClient, httpTypes, lifecycle, logging, metrics, nioCore,
-                tracing,
+                nioPosix, tracing,
             ],
             swiftSettings: settings
         ),
         .target(
             name: "LanternLocal",
             dependencies: [
-                "CLanternSystem", "LanternKafkaTesting", "LanternTracing", hummingbird, httpTypes, lifecycle, logging, nioCore,
+                "CLanternSystem", "LanternKafkaTesting", "LanternTracing", hummingbird, httpTypes, lifecycle, logging,
+                nioCore,
             ],
             swiftSettings: settings
         ),
@@ -172,7 +174,7 @@ let package = Package(
         ),
         .target(
             name: "ActivityService",
-            dependencies: ["Lantern", crypto, httpTypes, nioCore],
+            dependencies: ["Lantern", "LanternTracing", crypto, httpTypes, nioCore],
             swiftSettings: settings
         ),
 
@@ -199,7 +201,9 @@ let package = Package(
         .testTarget(name: "LanternLoggingTests", dependencies: ["LanternLogging", logging], swiftSettings: settings),
         .testTarget(
             name: "LanternMetricsTests",
-            dependencies: ["LanternMetrics", logging, metrics, .product(name: "CoreMetrics", package: "swift-metrics")],
+            dependencies: [
+                "LanternMetrics", logging, metrics, .product(name: "CoreMetrics", package: "swift-metrics"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(
@@ -208,7 +212,8 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternPostgresTests", dependencies: ["LanternPostgres", "TestSupport", logging], swiftSettings: settings
+            name: "LanternPostgresTests", dependencies: ["LanternPostgres", "TestSupport", logging],
+            swiftSettings: settings
         ),
         .testTarget(
             name: "LanternKafkaTests", dependencies: ["LanternKafka", "LanternKafkaTesting", "TestSupport", logging],
@@ -218,21 +223,28 @@ let package = Package(
             name: "LanternHTTPTests", dependencies: ["LanternHTTP", hummingbird, httpTypes], swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternEventsTests", dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres"], swiftSettings: settings
+            name: "LanternEventsTests", dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres"],
+            swiftSettings: settings
         ),
         .testTarget(
             name: "LanternIdentityTests",
-            dependencies: ["LanternIdentity", crypto, .product(name: "JWTKit", package: "jwt-kit")], swiftSettings: settings
+            dependencies: ["LanternIdentity", crypto, .product(name: "JWTKit", package: "jwt-kit")],
+            swiftSettings: settings
         ),
         .testTarget(name: "LanternTests", dependencies: ["Lantern"], swiftSettings: settings),
         .testTarget(name: "AuthServiceTests", dependencies: ["AuthService", "Lantern"], swiftSettings: settings),
-        .testTarget(name: "OrderServiceTests", dependencies: ["OrderService", "Lantern"], swiftSettings: settings),
-        .testTarget(name: "ActivityServiceTests", dependencies: ["ActivityService", "Lantern", crypto], swiftSettings: settings),
+        .testTarget(
+            name: "OrderServiceTests",
+            dependencies: ["CLibPQ", "Lantern", "LanternPostgres", "OrderService", httpTypes, nioCore],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ActivityServiceTests", dependencies: ["ActivityService", "Lantern", crypto], swiftSettings: settings),
         .testTarget(
             name: "PlatformTests",
             dependencies: [
                 "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternLogging",
-                "LanternPostgres", "LanternTracing", "OrderService", "TestSupport", httpClient, logging, nioCore, nioHTTP1,
+                "LanternPostgres", "LanternTracing", "OrderService", "TestSupport", httpClient, logging, nioCore,
+                nioHTTP1,
                 tracing,
             ],
             swiftSettings: settings

@@ -14,7 +14,8 @@ public struct Activity: LanternService {
         try platform.consume(topics: [topics], group: name, in: database, Ingest(group: name, wake: wake))
         platform.run(
             Sealer(
-                database: database, direct: try platform.directClient(for: database), wake: wake, logger: platform.logger
+                database: database, direct: try platform.directClient(for: database), wake: wake,
+                logger: platform.logger
             )
         )
         platform.routes { router in

@@ -91,7 +91,8 @@ struct Entry: Encodable, Sendable {
         self.sealed = false
         self.verified = false
         if withCoordinates {
-            self.kafka = Coordinates(topic: try row("topic"), partition: try row("partition"), offset: try row("record_offset"))
+            self.kafka = Coordinates(
+                topic: try row("topic"), partition: try row("partition"), offset: try row("record_offset"))
         }
         self.data = try row("data", as: PostgresBytes?.self)?.bytes
         self.dataIsJSON = try row("data_is_json")

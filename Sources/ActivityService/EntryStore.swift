@@ -28,7 +28,10 @@ enum EntryStore {
         )
         return Dictionary(
             try rows.map {
-                (EventKey(source: try $0("source"), id: try $0("event_id")), try $0("digest", as: PostgresBytes.self).bytes)
+                (
+                    EventKey(source: try $0("source"), id: try $0("event_id")),
+                    try $0("digest", as: PostgresBytes.self).bytes
+                )
             },
             uniquingKeysWith: { $1 }
         )

@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Lantern
+import LanternTracing
 
 /// An event on its way to the timeline: everything that is stored of it, worked out without I/O.
 struct IncomingEntry: Sendable {
@@ -29,11 +30,12 @@ struct IncomingEntry: Sendable {
         self.time = event.time ?? now
         self.isAhead = self.time > now + .seconds(86_400)
         self.action = EventType(parsing: event.type).action
-        let trace = event.traceparent.flatMap { Self.traceContext($0) }
-        self.traceID = trace?.traceID
-        self.spanID = trace?.spanID
-        // PostgreSQL keeps the bytes whatever they are; only JSON is shown as JSON.
-        self.dataIsJSON = (try? JSONSerialization.jsonObject(with: Data(event.data), options: .fragmentsAllowed)) != nil
+        let trace = event.traceparent.flatMap { TraceContext.parse(traceparent: $0) }
+        self.traceID = trace?.traceID.description
+        self.spanID = trace?.spanID.description
+        // PostgreSQL keeps the bytes whatever they are. What is shown as JSON goes into an answer byte by byte, so the
+        // check is strict: one comma too many would spoil the whole page.
+        self.dataIsJSON = JSONSyntax.isValid(event.data)
         self.leaf = Leaf()
         self.hash = Leaf.hash(self.leaf.bytes(of: event, time: self.time, traceID: self.traceID))
         self.digest = Array(SHA256.hash(data: event.contentBytes))
@@ -46,13 +48,5 @@ struct IncomingEntry: Sendable {
         guard topic == "\(parts[parts.count - 1]).events.v1" else {
             throw EventError(code: .sourceMismatch, message: "\(event.source) may not write to \(topic)")
         }
-    }
-
-    private static func traceContext(_ traceparent: String) -> (traceID: String, spanID: String)? {
-        let parts = traceparent.split(separator: "-")
-        guard parts.count >= 4, parts[1].utf8.count == 32, parts[2].utf8.count == 16,
-            (parts[1] + parts[2]).allSatisfy(\.isHexDigit)
-        else { return nil }
-        return (String(parts[1]), String(parts[2]))
     }
 }

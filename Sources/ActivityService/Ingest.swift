@@ -16,7 +16,12 @@ struct Ingest: RecordHandler {
             var entries: [IncomingEntry] = []
             for record in records {
                 if record.header("ce_type")?.hasPrefix("lantern.") == true {
-                    if let head = SourceHead(record) { heads.append((head, record.partition ?? 0)) }
+                    // Nobody announces for another source: a forged head would make gaps, or hide them.
+                    if let head = SourceHead(record), head.source == record.header("ce_source"),
+                        head.source.split(separator: "/").last.map({ "\($0).events.v1" }) == record.topic
+                    {
+                        heads.append((head, record.partition ?? 0))
+                    }
                     continue
                 }
                 do throws(EventError) {
@@ -89,7 +94,8 @@ struct Ingest: RecordHandler {
                 duplicates.append(entry)
             } else {
                 try await self.putAside(
-                    entry.record, EventError(code: .idConflict, message: "another event has the id \(entry.event.id)"), in: tx
+                    entry.record, EventError(code: .idConflict, message: "another event has the id \(entry.event.id)"),
+                    in: tx
                 )
             }
         }

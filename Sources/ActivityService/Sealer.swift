@@ -20,13 +20,16 @@ struct Sealer: Service {
                 var attempt = 0
                 while true {
                     do {
-                        try await AdvisoryLock(client: self.direct, name: "lantern-sealer").withLock { try await self.lead() }
+                        try await AdvisoryLock(client: self.direct, name: "lantern-sealer").withLock {
+                            try await self.lead()
+                        }
                     } catch is CancellationError where Task.isCancelled {
                         throw CancellationError()
                     } catch {
                         attempt += 1
                         if attempt.nonzeroBitCount == 1 {
-                            self.logger.warning("the sealer cannot work", error: error, metadata: ["attempt": "\(attempt)"])
+                            self.logger.warning(
+                                "the sealer cannot work", error: error, metadata: ["attempt": "\(attempt)"])
                         }
                     }
                     try await Task.sleep(for: .milliseconds(min(5_000, 100 << min(attempt, 6))))

@@ -87,7 +87,9 @@ struct SealerStore: Sendable {
     private func advanceSources(_ items: [Item], in tx: PostgresTransaction) async throws {
         struct Key: Hashable { var source: String; var epoch: Int64 }
         // A source that numbers nothing has epoch 0 and no ranges.
-        let groups = Dictionary(grouping: items.filter { $0.kind != "head" }) { Key(source: $0.source, epoch: $0.epoch ?? 0) }
+        let groups = Dictionary(grouping: items.filter { $0.kind != "head" }) {
+            Key(source: $0.source, epoch: $0.epoch ?? 0)
+        }
         for (key, group) in groups.sorted(by: { ($0.key.source, $0.key.epoch) < ($1.key.source, $1.key.epoch) }) {
             func ranges(_ kinds: Set<String>) -> String {
                 SequenceRanges.literal(
@@ -141,10 +143,11 @@ struct SealerStore: Sendable {
             if try exists.first?("found", as: Bool.self) ?? false { continue }
             do {
                 try await self.database.query(
-                    SQL(unchecked: """
-                        CREATE TABLE \(name) PARTITION OF entry
-                        FOR VALUES FROM ('\(from)T00:00:00Z') TO ('\(first(offset + 1).day)T00:00:00Z')
-                        """)
+                    SQL(
+                        unchecked: """
+                            CREATE TABLE \(name) PARTITION OF entry
+                            FOR VALUES FROM ('\(from)T00:00:00Z') TO ('\(first(offset + 1).day)T00:00:00Z')
+                            """)
                 )
             } catch let error as PostgresError where error.code == .checkViolation || error.sqlState == "42P07" {
                 // Entries of the month are in the default partition already, and stay there; or another replica was faster.

@@ -60,7 +60,8 @@ struct SourceStore: Sendable {
             // Only a source that is behind what it announced has a lag; an idle one is up to date.
             let behind = announced.map { $0 > contiguous } ?? false
             return Source(
-                source: try row("source"), epoch: try row("epoch"), headAnnounced: announced, headContiguous: contiguous,
+                source: try row("source"), epoch: try row("epoch"), headAnnounced: announced,
+                headContiguous: contiguous,
                 gaps: try row("gaps"), events: try row("events"), duplicatesDropped: try row("duplicates"),
                 deadLettered: try row("dead"), lagSeconds: behind ? max(0, try row("age")) : 0
             )

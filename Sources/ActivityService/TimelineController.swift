@@ -46,7 +46,8 @@ struct TimelineController: Sendable {
         return Page<Entry>(
             [],
             next: try backwards || result.more ? cursor(result.entries.last, .next) : nil,
-            previous: try (backwards ? result.more : query.cursor != nil) ? cursor(result.entries.first, .previous) : nil
+            previous: try (backwards ? result.more : query.cursor != nil)
+                ? cursor(result.entries.first, .previous) : nil
         ).page
     }
 

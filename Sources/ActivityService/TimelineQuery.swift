@@ -28,7 +28,8 @@ struct TimelineQuery: Sendable {
         var query = QueryFields(request)
         self.restrictedTo = restrictedTo
         self.actor = query.string("actor")
-        self.action = query.parsed("action", "an action such as order.order.placed, or a prefix such as order.*") { text in
+        self.action = query.parsed("action", "an action such as order.order.placed, or a prefix such as order.*") {
+            text in
             text.utf8.allSatisfy { byte in
                 (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte) || (0x30...0x39).contains(byte)
                     || "._-*".utf8.contains(byte)
@@ -37,7 +38,9 @@ struct TimelineQuery: Sendable {
         self.service = query.string("service")
         self.targetType = query.string("target_type")
         self.target = query.string("target")
-        self.outcome = query.parsed("outcome", "success, failure, denied or unknown") { EventOutcome(rawValue: $0)?.rawValue }
+        self.outcome = query.parsed("outcome", "success, failure, denied or unknown") {
+            EventOutcome(rawValue: $0)?.rawValue
+        }
         self.traceID = query.parsed("trace_id", "32 hexadecimal digits") { text in
             text.utf8.count == 32 && text.allSatisfy(\.isHexDigit) ? text.lowercased() : nil
         }
@@ -63,7 +66,8 @@ struct TimelineQuery: Sendable {
     /// Tells one set of filters from another, so that a cursor is good for its own walk only.
     var filtersHash: String {
         let parts: [String?] = [
-            self.actor, self.action, self.service, self.targetType, self.target, self.outcome, self.traceID, self.tenant,
+            self.actor, self.action, self.service, self.targetType, self.target, self.outcome, self.traceID,
+            self.tenant,
             self.from?.description, self.to?.description, self.restrictedTo,
         ]
         let bytes = LengthPrefixed.encode(parts.map { part in part.map { [1] + Array($0.utf8) } ?? [0] })

@@ -21,7 +21,8 @@ struct TimelineStore: Sendable {
             let rows = try await self.database.query("SELECT log_size FROM sealer_head")
             asOf = try rows.first.map { try $0("log_size") } ?? 0
         }
-        var sql: SQL = "SELECT \(Entry.columns) FROM entry e JOIN leaf l ON l.entry_id = e.id WHERE l.log_index < \(asOf)"
+        var sql: SQL =
+            "SELECT \(Entry.columns) FROM entry e JOIN leaf l ON l.entry_id = e.id WHERE l.log_index < \(asOf)"
         self.filter(query, &sql)
         let backwards = query.cursor?.direction == .previous
         if let cursor = query.cursor { self.start(at: cursor, backwards: backwards, query.order, &sql) }
@@ -49,7 +50,8 @@ struct TimelineStore: Sendable {
         if let actor = query.actor { sql.append(" AND e.actor_id = \(actor)") }
         if let action = query.action {
             if action.hasSuffix("*") {
-                let prefix = action.dropLast().replacing("\\", with: "\\\\").replacing("_", with: "\\_").replacing("%", with: "\\%")
+                let prefix = action.dropLast().replacing("\\", with: "\\\\").replacing("_", with: "\\_").replacing(
+                    "%", with: "\\%")
                 sql.append(" AND e.action LIKE \(prefix + "%")")
             } else {
                 sql.append(" AND e.action = \(action)")

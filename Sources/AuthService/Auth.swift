@@ -7,7 +7,9 @@ public struct Auth: LanternService {
     public static func assemble(_ platform: Platform) async throws {
         let settings = platform.settings
         let expectedKey = "base64 of 32 bytes"
-        guard let encryptionKey = KeyEncryptionKey(base64: try settings.required("AUTH_KEY_ENCRYPTION_KEY", expectedKey)) else {
+        guard
+            let encryptionKey = KeyEncryptionKey(base64: try settings.required("AUTH_KEY_ENCRYPTION_KEY", expectedKey))
+        else {
             throw ConfigurationError(name: "AUTH_KEY_ENCRYPTION_KEY", value: "***", expected: expectedKey)
         }
         let logN = try settings.value("AUTH_PASSWORD_COST", default: 15, "log2 of scrypt's N, from 10 to 20") {
@@ -55,7 +57,8 @@ struct FirstAdmin: Sendable {
         }
         let expected = "a password of at least \(PasswordRules.length.lowerBound) characters that is not a common one"
         let password = try settings.required("AUTH_BOOTSTRAP_ADMIN_PASSWORD", expected)
-        guard PasswordRules.length.contains(password.count), PasswordRules.fault(of: password, email: email) == nil else {
+        guard PasswordRules.length.contains(password.count), PasswordRules.fault(of: password, email: email) == nil
+        else {
             throw ConfigurationError(name: "AUTH_BOOTSTRAP_ADMIN_PASSWORD", value: "***", expected: expected)
         }
         self.email = email

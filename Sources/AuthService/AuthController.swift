@@ -31,7 +31,8 @@ struct AuthController: Sendable {
         do {
             let user = try await self.users.database.transaction { tx in
                 let user = try await self.users.insert(
-                    id: UserID(), email: validEmail, name: validName, hash: hash, roles: [Role.customer.rawValue], in: tx
+                    id: UserID(), email: validEmail, name: validName, hash: hash, roles: [Role.customer.rawValue],
+                    in: tx
                 )
                 try await self.outbox.append(
                     UserRegistered(userID: user.id, email: user.email, name: user.name, roles: user.roles), in: tx

@@ -55,7 +55,9 @@ enum PasswordRules {
     /// What is wrong with it; `nil` if nothing is.
     static func fault(of password: String, email: String?) -> String? {
         let folded = password.lowercased()
-        if let email, folded.contains(email.lowercased().prefix { $0 != "@" }), email.prefix(while: { $0 != "@" }).count > 3 {
+        if let email, folded.contains(email.lowercased().prefix { $0 != "@" }),
+            email.prefix(while: { $0 != "@" }).count > 3
+        {
             return "must not contain the name of the e-mail address"
         }
         let letters = Set(folded)

@@ -52,7 +52,8 @@ struct UserStore: Sendable {
 
     func setDisabled(_ disabled: Bool, of id: UserID, in tx: PostgresTransaction) async throws -> User {
         if disabled {
-            try await tx.query("UPDATE session SET ended_at = clock_timestamp() WHERE account_id = \(id) AND ended_at IS NULL")
+            try await tx.query(
+                "UPDATE session SET ended_at = clock_timestamp() WHERE account_id = \(id) AND ended_at IS NULL")
         }
         return try Self.one(
             try await tx.query(

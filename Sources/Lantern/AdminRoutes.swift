@@ -49,7 +49,8 @@ struct AdminRoutes {
             var headers: HTTPFields = [.contentType: MetricsRegistry.textContentType, .vary: "accept-encoding"]
             if Self.acceptsGzip(request.headers[.acceptEncoding]), let compressed = Gzip.compress(body) {
                 headers[.contentEncoding] = "gzip"
-                return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: compressed)))
+                return Response(
+                    status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: compressed)))
             }
             return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
         }

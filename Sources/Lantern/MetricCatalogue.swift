@@ -4,7 +4,8 @@ public import LanternMetrics
 public enum MetricCatalogue {
     public static let declarations: [MetricDeclaration] = [
         MetricDeclaration(
-            "http_server_request_duration_seconds", .histogram, "Duration of HTTP server requests, until the body is written.",
+            "http_server_request_duration_seconds", .histogram,
+            "Duration of HTTP server requests, until the body is written.",
             labels: ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"]
         ),
         MetricDeclaration("http_server_active_requests", .gauge, "HTTP requests that are being handled."),

@@ -22,6 +22,7 @@ public final class Platform: Sendable {
         var routes: [@Sendable (Router<PlatformContext>) -> Void] = []
         var idempotency: PostgresIdempotency?
         var migratesConsumer = false
+        var checksKafka = false
         var keys: (any KeySource)?
     }
 
@@ -192,14 +193,22 @@ public final class Platform: Sendable {
     private func databaseURL() throws -> String {
         let url = try self.settings.required("DATABASE_URL", "a libpq connection URI, postgresql://…")
         guard url.hasPrefix("postgresql://") || url.hasPrefix("postgres://") else {
-            throw ConfigurationError(name: "DATABASE_URL", value: "***", expected: "a libpq connection URI, postgresql://…")
+            throw ConfigurationError(
+                name: "DATABASE_URL", value: "***", expected: "a libpq connection URI, postgresql://…")
         }
         return url
     }
 
     private func kafka(role: String) throws -> KafkaConfiguration {
-        KafkaConfiguration(
-            bootstrapServers: try self.settings.required("KAFKA_BOOTSTRAP_SERVERS", "host:port, several joined by commas"),
+        let servers = try self.settings.required("KAFKA_BOOTSTRAP_SERVERS", "host:port, several joined by commas")
+        let known = self.parts.withLock { parts in
+            defer { parts.checksKafka = true }
+            return parts.checksKafka
+        }
+        // Events wait in the outbox while Kafka is away: the service is degraded, not down.
+        if !known { self.readiness.add("kafka", required: false) { try await Reachability.check(servers: servers) } }
+        return KafkaConfiguration(
+            bootstrapServers: servers,
             properties: self.settings.kafkaProperties,
             clientID: "\(self.name)-\(role)"
         )

@@ -70,7 +70,8 @@ public final class Readiness: Sendable {
             reports[check.name] = Report(
                 status: answer.error == nil ? .up : check.required ? .down : .degraded,
                 required: check.required,
-                age_seconds: Double(age.components.seconds) + Double(age.components.attoseconds / 1_000_000_000_000_000) / 1_000,
+                age_seconds: Double(age.components.seconds) + Double(age.components.attoseconds / 1_000_000_000_000_000)
+                    / 1_000,
                 detail: answer.error
             )
         }

@@ -84,7 +84,8 @@ public final class ServiceHost: Sendable {
             services.append(
                 Application(
                     router: router,
-                    configuration: .init(address: .hostname(host, port: try self.settings.port("ADMIN_PORT", default: 9_090))),
+                    configuration: .init(
+                        address: .hostname(host, port: try self.settings.port("ADMIN_PORT", default: 9_090))),
                     logger: Self.quiet(self.telemetry.logger)
                 )
             )
@@ -95,7 +96,8 @@ public final class ServiceHost: Sendable {
         services += parts.3
         services.append(
             DrainingServer(
-                server: try self.application(host: host, admin: self.settings.string("ADMIN_PORT") == nil ? admin : nil),
+                server: try self.application(
+                    host: host, admin: self.settings.string("ADMIN_PORT") == nil ? admin : nil),
                 readiness: self.platform.readiness, delay: delay, telemetry: self.telemetry
             )
         )
@@ -157,7 +159,9 @@ public final class ServiceHost: Sendable {
         let verifier: TokenVerifier?
         let keys: (any KeySource)? =
             self.platform.parts.withLock { $0.keys }
-            ?? self.settings.string("AUTH_JWKS_URL").map { RemoteKeySet(url: $0, client: UntracedHTTP.client, logger: self.telemetry.logger) }
+            ?? self.settings.string("AUTH_JWKS_URL").map {
+                RemoteKeySet(url: $0, client: UntracedHTTP.client, logger: self.telemetry.logger)
+            }
         if let keys {
             verifier = TokenVerifier(
                 issuer: try self.settings.required("AUTH_ISSUER", "the issuer's URL"),
@@ -242,7 +246,11 @@ private struct DrainingServer<Server: Service>: Service {
                 // Detached, because the outer shutdown must not reach the server before the delay is over; and bound
                 // again, because a detached task inherits nothing.
                 let running = Task.detached { try await self.telemetry.bind { try await inner.run() } }
-                try await withTaskCancellationHandler { try await running.value } onCancel: { running.cancel() }
+                try await withTaskCancellationHandler {
+                    try await running.value
+                } onCancel: {
+                    running.cancel()
+                }
             }
             group.addTask {
                 try await gracefulShutdown()

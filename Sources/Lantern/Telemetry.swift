@@ -28,7 +28,9 @@ public struct Telemetry: Sendable {
 
     init(service: String, version: String, settings: Settings, overrides: Overrides) throws {
         let name = settings.string("OTEL_SERVICE_NAME") ?? service
-        let level = try settings.value("LOG_LEVEL", default: Logger.Level.info, Self.levels) { Logger.Level(rawValue: $0.lowercased()) }
+        let level = try settings.value("LOG_LEVEL", default: Logger.Level.info, Self.levels) {
+            Logger.Level(rawValue: $0.lowercased())
+        }
         let format = try settings.value(
             "LOG_FORMAT", default: Terminal.isStandardOutput ? LogOutput.Format.pretty : .json, "json or pretty"
         ) { LogOutput.Format(rawValue: $0) }
@@ -60,7 +62,8 @@ public struct Telemetry: Sendable {
         self.registry = registry
 
         let sampler = try settings.value(
-            "OTEL_TRACES_SAMPLER", default: Sampler.parentBased(root: .alwaysOn), "a sampler of the OpenTelemetry specification"
+            "OTEL_TRACES_SAMPLER", default: Sampler.parentBased(root: .alwaysOn),
+            "a sampler of the OpenTelemetry specification"
         ) { Sampler(name: $0, argument: settings.string("OTEL_TRACES_SAMPLER_ARG")) }
         let (processor, exporter) = try Self.processor(
             resource: resource, settings: settings, overrides: overrides, logger: logger, registry: registry
@@ -93,12 +96,16 @@ public struct Telemetry: Sendable {
             return pairs
         }
         attributes.removeAll { $0.0 == "service.name" }
-        return [("service.name", name)] + attributes + [("telemetry.sdk.language", "swift"), ("telemetry.sdk.name", "lantern")]
+        return [("service.name", name)] + attributes + [
+            ("telemetry.sdk.language", "swift"), ("telemetry.sdk.name", "lantern"),
+        ]
     }
 
     private static func limits(_ settings: Settings) throws -> SpanLimits {
         func count(_ name: String, _ fallback: Int) throws -> Int {
-            try settings.value(name, default: fallback, "a whole number from 0") { Int($0).flatMap { $0 >= 0 ? $0 : nil } }
+            try settings.value(name, default: fallback, "a whole number from 0") {
+                Int($0).flatMap { $0 >= 0 ? $0 : nil }
+            }
         }
         var limits = SpanLimits()
         limits.attributes = try count("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128))
@@ -127,7 +134,9 @@ public struct Telemetry: Sendable {
         case "otlp":
             var limits = BatchSpanProcessor.Limits()
             func count(_ name: String, _ fallback: Int) throws -> Int {
-                try settings.value(name, default: fallback, "a whole number from 1") { Int($0).flatMap { $0 > 0 ? $0 : nil } }
+                try settings.value(name, default: fallback, "a whole number from 1") {
+                    Int($0).flatMap { $0 > 0 ? $0 : nil }
+                }
             }
             limits.queueSize = try count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048)
             limits.batchSize = min(limits.queueSize, try count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512))
@@ -162,7 +171,8 @@ public struct Telemetry: Sendable {
         guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
             throw ConfigurationError(name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: url, expected: "an http or https URL")
         }
-        let headers = (either("HEADERS") ?? "").split(separator: ",").compactMap { part -> (name: String, value: String)? in
+        let headers = (either("HEADERS") ?? "").split(separator: ",").compactMap {
+            part -> (name: String, value: String)? in
             let halves = part.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
             return halves.count == 2 ? (halves[0], halves[1].removingPercentEncoding ?? halves[1]) : nil
         }
@@ -173,7 +183,8 @@ public struct Telemetry: Sendable {
         )
         let compression = either("COMPRESSION") ?? "none"
         guard compression == "gzip" || compression == "none" else {
-            throw ConfigurationError(name: "OTEL_EXPORTER_OTLP_COMPRESSION", value: compression, expected: "gzip or none")
+            throw ConfigurationError(
+                name: "OTEL_EXPORTER_OTLP_COMPRESSION", value: compression, expected: "gzip or none")
         }
         return OTLPExporter.Endpoint(url: url, headers: headers, timeout: timeout, gzip: compression == "gzip")
     }

@@ -21,7 +21,9 @@ struct BrokerCommand: AsyncParsableCommand {
     var partitions = 4
 
     @Option(name: .customLong("topic"), help: "A topic to create; may be given several times.")
-    var topics = ["auth.events.v1", "order.events.v1", "activity.events.v1", "activity.dead-letters.v1", "lantern.control.v1"]
+    var topics = [
+        "auth.events.v1", "order.events.v1", "activity.events.v1", "activity.dead-letters.v1", "lantern.control.v1",
+    ]
 
     func validate() throws {
         guard (1...64).contains(self.partitions) else { throw ValidationError("--partitions must be from 1 to 64") }

@@ -7,14 +7,16 @@ import NIOHTTP1
 struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
-        abstract: "Registers, logs in, orders and cancels through the APIs; then shows the timeline, a trace, and a check."
+        abstract:
+            "Registers, logs in, orders and cancels through the APIs; then shows the timeline, a trace, and a check."
     )
 
     @OptionGroup var options: PlatformOptions
 
     func run() async throws {
         guard let state = LocalState.read(self.options.state), state.isAlive else {
-            throw Failure.misused("no platform runs from \(self.options.state): start one with `make up` or `lantern up`")
+            throw Failure.misused(
+                "no platform runs from \(self.options.state): start one with `make up` or `lantern up`")
         }
         let secrets: LocalSecrets
         do { secrets = try LocalSecrets.load(self.options.state) } catch { throw Failure.misused("\(error)") }
@@ -40,7 +42,10 @@ struct Demo {
         let product = try await self.step("The admin puts a lamp into the catalogue, ten in stock") {
             let answer = try await self.expect(
                 201, .init("POST"), "\(self.order)/v1/products", token: admin,
-                json: ["name": "Storm lantern", "category": "lamps", "price": ["amount": 4_900, "currency": "EUR"], "stock": 10]
+                json: [
+                    "name": "Storm lantern", "category": "lamps", "price": ["amount": 4_900, "currency": "EUR"],
+                    "stock": 10,
+                ]
             )
             return try self.text(answer, "id")
         }
@@ -49,7 +54,8 @@ struct Demo {
         let password = "lamp-\(UInt64.random(in: 0...UInt64.max))-lit"
         let user = try await self.step("Ada registers as \(email)") {
             let answer = try await self.expect(
-                201, .init("POST"), "\(self.auth)/v1/users", json: ["email": email, "password": password, "name": "Ada"]
+                201, .init("POST"), "\(self.auth)/v1/users",
+                json: ["email": email, "password": password, "name": "Ada"]
             )
             return try self.text(answer, "id")
         }
@@ -57,7 +63,8 @@ struct Demo {
         let trace = Self.traceID()
         let order = try await self.step("Ada orders two lamps") {
             let answer = try await self.expect(
-                201, .init("POST"), "\(self.order)/v1/orders", token: ada, traceparent: "00-\(trace)-00f067aa0ba902b7-01",
+                201, .init("POST"), "\(self.order)/v1/orders", token: ada,
+                traceparent: "00-\(trace)-00f067aa0ba902b7-01",
                 json: ["lines": [["product_id": product, "quantity": 2]]]
             )
             return try self.text(answer, "id")
@@ -70,7 +77,8 @@ struct Demo {
         }
         try await self.step("Ada cancels, and the lamps are back in stock") {
             _ = try await self.expect(200, .init("POST"), "\(self.order)/v1/orders/\(order)/cancel", token: ada)
-            let stock = try await self.expect(200, .init("GET"), "\(self.order)/v1/products/\(product)")["stock"] as? Int
+            let stock =
+                try await self.expect(200, .init("GET"), "\(self.order)/v1/products/\(product)")["stock"] as? Int
             guard stock == 10 else { throw Failure.wrong("the stock is \(stock ?? -1), expected 10") }
         }
         Terminal.line()
@@ -84,7 +92,8 @@ struct Demo {
     private func step<Value>(_ what: String, _ body: () async throws -> Value) async throws -> Value {
         let start = ContinuousClock.now
         let value = try await body()
-        let milliseconds = start.duration(to: .now).components.attoseconds / 1_000_000_000_000_000
+        let milliseconds =
+            start.duration(to: .now).components.attoseconds / 1_000_000_000_000_000
             + start.duration(to: .now).components.seconds * 1_000
         Terminal.line("\(Terminal.styled("✓", .green)) \(what) \(Terminal.styled("(\(milliseconds) ms)", .dim))")
         return value
@@ -101,13 +110,16 @@ struct Demo {
     struct Method { var name: String; init(_ name: String) { self.name = name } }
 
     private func expect(
-        _ status: Int, _ method: Method, _ url: String, token: String? = nil, traceparent: String? = nil, json: Any? = nil
+        _ status: Int, _ method: Method, _ url: String, token: String? = nil, traceparent: String? = nil,
+        json: Any? = nil
     ) async throws -> HTTP.Answer {
         let answer = try await HTTP.request(
             .init(rawValue: method.name), url, token: token, traceparent: traceparent, json: json
         )
         guard answer.status == status else {
-            throw Failure.wrong("\(method.name) \(url) answered \(answer.status), expected \(status): \(String(decoding: answer.body, as: UTF8.self))")
+            throw Failure.wrong(
+                "\(method.name) \(url) answered \(answer.status), expected \(status): \(String(decoding: answer.body, as: UTF8.self))"
+            )
         }
         return answer
     }
@@ -159,7 +171,8 @@ struct Demo {
         var tree = TraceTree(trace: trace, spans: [])
         let deadline = ContinuousClock.now + .seconds(15)
         while ContinuousClock.now < deadline {
-            let answer = try await self.expect(200, .init("GET"), "http://127.0.0.1:\(self.ports.traces)/traces/\(trace)")
+            let answer = try await self.expect(
+                200, .init("GET"), "http://127.0.0.1:\(self.ports.traces)/traces/\(trace)")
             tree = TraceTree(trace: trace, spans: try TraceTree.decode(answer.body))
             if tree.isWhole { break }
             try await Task.sleep(for: .milliseconds(100))
@@ -174,8 +187,12 @@ struct Demo {
         var rows: [[String: Any]] = []
         let deadline = ContinuousClock.now + .seconds(40)
         while ContinuousClock.now < deadline {
-            rows = try await self.expect(200, .init("GET"), "\(self.activity)/v1/sources", token: admin)["data"] as? [[String: Any]] ?? []
-            let settled = !rows.isEmpty && rows.allSatisfy { ($0["head_announced"] as? Int ?? 0) == ($0["head_contiguous"] as? Int ?? 0) }
+            rows =
+                try await self.expect(200, .init("GET"), "\(self.activity)/v1/sources", token: admin)["data"]
+                as? [[String: Any]] ?? []
+            let settled =
+                !rows.isEmpty
+                && rows.allSatisfy { ($0["head_announced"] as? Int ?? 0) == ($0["head_contiguous"] as? Int ?? 0) }
             if settled { break }
             try await Task.sleep(for: .milliseconds(200))
         }
@@ -183,13 +200,16 @@ struct Demo {
             ["SOURCE", "EPOCH", "ANNOUNCED", "CONTIGUOUS", "GAPS", "DUPLICATES"],
             rows.map { row in
                 [
-                    row["source"] as? String ?? "", "\(row["epoch"] as? Int ?? 0)", "\(row["head_announced"] as? Int ?? 0)",
+                    row["source"] as? String ?? "", "\(row["epoch"] as? Int ?? 0)",
+                    "\(row["head_announced"] as? Int ?? 0)",
                     "\(row["head_contiguous"] as? Int ?? 0)", "\(row["gaps"] as? Int ?? 0)",
                     "\(row["duplicates_dropped"] as? Int ?? 0)",
                 ]
             }
         )
-        let faults = rows.filter { ($0["gaps"] as? Int ?? 0) > 0 || ($0["head_announced"] as? Int ?? 0) > ($0["head_contiguous"] as? Int ?? 0) }
+        let faults = rows.filter {
+            ($0["gaps"] as? Int ?? 0) > 0 || ($0["head_announced"] as? Int ?? 0) > ($0["head_contiguous"] as? Int ?? 0)
+        }
         guard faults.isEmpty, !rows.isEmpty else {
             throw Failure.wrong("\(faults.count) sources are not complete on the timeline")
         }

@@ -39,7 +39,8 @@ enum HTTP {
         do {
             let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
             let body = try await response.body.collect(upTo: 32 << 20)
-            return Answer(status: Int(response.status.code), headers: response.headers, body: Data(body.readableBytesView))
+            return Answer(
+                status: Int(response.status.code), headers: response.headers, body: Data(body.readableBytesView))
         } catch {
             throw Failure.wrong("\(url) does not answer: is the platform up?")
         }

@@ -82,10 +82,12 @@ struct LocalRun: Sendable {
         if statvfs(self.directory, &room) == 0 {
             let free = UInt64(room.f_bavail) * UInt64(room.f_frsize)
             guard free > 512 << 20 else {
-                throw LocalError("the disk of \(self.directory) is full: \(free >> 20) MiB are free, 512 MiB are needed")
+                throw LocalError(
+                    "the disk of \(self.directory) is full: \(free >> 20) MiB are free, 512 MiB are needed")
             }
         }
-        for name in ["auth", "order", "activity"] where !FileManager.default.isExecutableFile(atPath: "\(self.binaries)/\(name)") {
+        for name in ["auth", "order", "activity"]
+        where !FileManager.default.isExecutableFile(atPath: "\(self.binaries)/\(name)") {
             throw LocalError("\(self.binaries)/\(name) does not exist: build it first (make build)")
         }
     }
@@ -93,7 +95,9 @@ struct LocalRun: Sendable {
     /// One run for a folder. The lock goes with the process, whatever ends it.
     private func lock() throws -> Int32 {
         let descriptor = open("\(self.directory)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw LocalError("cannot write in \(self.directory): \(String(cString: strerror(errno)))") }
+        guard descriptor >= 0 else {
+            throw LocalError("cannot write in \(self.directory): \(String(cString: strerror(errno)))")
+        }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
             throw LocalError("a platform runs from \(self.directory) already: lantern down stops it")
@@ -116,7 +120,9 @@ struct LocalRun: Sendable {
 
     /// Whether a process id is still the process that was written down: ids are used again.
     private func isOurs(_ pid: Int32, named name: String) -> Bool {
-        guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe") else { return false }
+        guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe") else {
+            return false
+        }
         let program = name == "broker" ? "lantern" : name
         return URL(fileURLWithPath: target).lastPathComponent.hasPrefix(program)
     }
@@ -129,7 +135,9 @@ struct LocalRun: Sendable {
 
     // MARK: - Start
 
-    private func start(_ supervisor: Supervisor, _ cluster: PostgresCluster, _ environment: LocalEnvironment) async throws {
+    private func start(
+        _ supervisor: Supervisor, _ cluster: PostgresCluster, _ environment: LocalEnvironment
+    ) async throws {
         self.progress("PostgreSQL", "port \(self.ports.postgres)")
         try await cluster.initialize()
         try await supervisor.start(
@@ -143,7 +151,8 @@ struct LocalRun: Sendable {
             Supervisor.Part(
                 name: "broker", url: "127.0.0.1:\(broker)",
                 command: .init(
-                    "\(self.binaries)/lantern", ["broker", "--port", "\(broker)"], environment: ["PATH": "/usr/bin:/bin"],
+                    "\(self.binaries)/lantern", ["broker", "--port", "\(broker)"],
+                    environment: ["PATH": "/usr/bin:/bin"],
                     logFile: "\(self.directory)/log/broker.log"
                 )
             ) { process in
@@ -153,7 +162,8 @@ struct LocalRun: Sendable {
                 }
             }
         )
-        for (name, port) in [("auth", self.ports.auth), ("order", self.ports.order), ("activity", self.ports.activity)] {
+        for (name, port) in [("auth", self.ports.auth), ("order", self.ports.order), ("activity", self.ports.activity)]
+        {
             self.progress(name, "port \(port)")
             try await supervisor.start(self.service(name, port: port, environment))
         }
@@ -186,7 +196,8 @@ struct LocalRun: Sendable {
             rules: FileManager.default.fileExists(atPath: rules) ? rules : nil,
             logFile: "\(self.directory)/log/prometheus.log"
         )
-        return Supervisor.Part(name: "prometheus", url: "http://127.0.0.1:\(port)", command: try server.command()) { process in
+        return Supervisor.Part(name: "prometheus", url: "http://127.0.0.1:\(port)", command: try server.command()) {
+            process in
             try await waitUntil("Prometheus is ready", within: .seconds(60)) {
                 if let code = process.exitCode { throw LocalError("Prometheus ended with \(code): see its log") }
                 return await HTTP.status("http://127.0.0.1:\(port)/-/ready") == 200
@@ -233,7 +244,8 @@ enum Detached {
             throw LocalError("a platform runs from \(directory) already: lantern down stops it")
         }
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+        process.executableURL = URL(
+            fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
         process.arguments = ["up", "--state", directory] + (portBase.map { ["--port-base", "\($0)"] } ?? [])
         let log = "\(directory)/log/lantern.log"
         guard FileManager.default.createFile(atPath: log, contents: nil) else {

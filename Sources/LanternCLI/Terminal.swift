@@ -5,7 +5,8 @@ import Glibc
 enum Terminal {
     static let isInteractive = isatty(STDOUT_FILENO) == 1
 
-    private static let hasColour = isInteractive && ProcessInfo.processInfo.environment["NO_COLOR"].map(\.isEmpty) ?? true
+    private static let hasColour =
+        isInteractive && ProcessInfo.processInfo.environment["NO_COLOR"].map(\.isEmpty) ?? true
 
     enum Style: String { case bold = "1", dim = "2", red = "31", green = "32", yellow = "33", cyan = "36" }
 

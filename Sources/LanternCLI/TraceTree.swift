@@ -20,7 +20,8 @@ struct TraceTree {
     /// Whether it reaches from the request to the entry: served, created, sent, processed, stored.
     var isWhole: Bool {
         self.own.contains { $0.kind == "server" } && self.own.contains { $0.name.hasPrefix("create ") }
-            && self.linking.contains { $0.name.hasPrefix("send ") } && self.own.contains { $0.name == "store timeline entry" }
+            && self.linking.contains { $0.name.hasPrefix("send ") }
+            && self.own.contains { $0.name == "store timeline entry" }
     }
 
     var lines: [String] {
@@ -35,7 +36,9 @@ struct TraceTree {
         return spans.enumerated().flatMap { index, span -> [String] in
             let isLast = index == spans.count - 1
             let inner = prefix + (isLast ? "   " : "│  ")
-            let links = self.linking.filter { $0.links.contains { $0.spanID == span.spanID && $0.traceID == self.trace } }
+            let links = self.linking.filter {
+                $0.links.contains { $0.spanID == span.spanID && $0.traceID == self.trace }
+            }
             var lines = [prefix + (isLast ? "└─ " : "├─ ") + Self.text(span, begin: begin)]
             for link in links { lines.append(inner + Terminal.styled("⇠ \(Self.text(link, begin: begin))", .cyan)) }
             return lines + self.draw(self.own.filter { $0.parentSpanID == span.spanID }, prefix: inner, begin: begin)
@@ -44,7 +47,9 @@ struct TraceTree {
 
     private static func text(_ span: ReceivedSpan, begin: UInt64) -> String {
         func milliseconds(_ nanoseconds: UInt64) -> String { String(format: "%.1f", Double(nanoseconds) / 1_000_000) }
-        let offset = span.start >= begin ? "+\(milliseconds(span.start - begin))" : "-\(milliseconds(begin - span.start))"
-        return "\(span.service): \(span.name) " + Terminal.styled("[\(span.kind), \(offset) ms, \(milliseconds(span.end - span.start)) ms]", .dim)
+        let offset =
+            span.start >= begin ? "+\(milliseconds(span.start - begin))" : "-\(milliseconds(begin - span.start))"
+        return "\(span.service): \(span.name) "
+            + Terminal.styled("[\(span.kind), \(offset) ms, \(milliseconds(span.end - span.start)) ms]", .dim)
     }
 }

@@ -59,7 +59,8 @@ public enum CloudEvents {
             }
             // PostgreSQL cannot hold NUL in text, and no identifier needs it.
             guard !value.utf8.contains(0), value.utf8.count <= 1_024 else {
-                throw EventError(code: .invalidAttribute, message: "\(name) holds a NUL character or is longer than 1,024 bytes")
+                throw EventError(
+                    code: .invalidAttribute, message: "\(name) holds a NUL character or is longer than 1,024 bytes")
             }
             return value
         }

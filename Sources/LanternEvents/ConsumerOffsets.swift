@@ -7,7 +7,9 @@ struct ConsumerOffsets: Sendable {
     let group: String
 
     /// Reads where the group is, and makes the rows that do not exist yet.
-    func load(_ partitions: [KafkaPartition], from database: PostgresClient) async throws
+    func load(
+        _ partitions: [KafkaPartition], from database: PostgresClient
+    ) async throws
         -> [KafkaPartition: PartitionProgress]
     {
         let topics = partitions.map(\.topic)

@@ -116,7 +116,8 @@ public final class EventConsumer: Service {
         }
         if !restarted.isEmpty {
             self.logger.warning(
-                "topic was made anew; reading from its start", metadata: ["partitions": "\(restarted.sorted { $0.partition < $1.partition })"]
+                "topic was made anew; reading from its start",
+                metadata: ["partitions": "\(restarted.sorted { $0.partition < $1.partition })"]
             )
         }
         if !new.isEmpty {
@@ -135,7 +136,10 @@ public final class EventConsumer: Service {
         if !restarted.isEmpty {
             try consumer.assign(
                 progress.map { partition, state in
-                    KafkaPosition(partition, restarted.contains(partition) || state.stored == 0 ? .earliest : .at(state.stored))
+                    KafkaPosition(
+                        partition,
+                        restarted.contains(partition) ? .earliest : state.start.map { .at($0) } ?? .earliest
+                    )
                 }
             )
         }
@@ -154,7 +158,8 @@ public final class EventConsumer: Service {
                 case .wait:
                     failures += 1
                     if failures.nonzeroBitCount == 1 {
-                        self.logger.warning("records wait for the database", error: error, metadata: ["attempt": "\(failures)"])
+                        self.logger.warning(
+                            "records wait for the database", error: error, metadata: ["attempt": "\(failures)"])
                     }
                     if (error as? PostgresError)?.code == .unknownOutcome {
                         // If it did commit, the fence tells: the offsets have moved.
@@ -190,7 +195,8 @@ public final class EventConsumer: Service {
         self.logger.error(
             "record put aside as dead letter", error: error,
             metadata: [
-                "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)", "offset": "\(record.offset ?? -1)",
+                "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
+                "offset": "\(record.offset ?? -1)",
                 "reason": "\(error.code.rawValue)",
             ]
         )
@@ -207,11 +213,14 @@ public final class EventConsumer: Service {
         _ work: @Sendable (PostgresTransaction) async throws -> Void
     ) async throws {
         let ends = Dictionary(
-            records.map { (KafkaPartition(topic: $0.topic, partition: $0.partition ?? 0), $0) }, uniquingKeysWith: { $1 }
+            records.map { (KafkaPartition(topic: $0.topic, partition: $0.partition ?? 0), $0) },
+            uniquingKeysWith: { $1 }
         )
         try await self.database.transaction { tx in
             // In one order for all members, so that two never wait for each other.
-            for (partition, last) in ends.sorted(by: { ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition) }) {
+            for (partition, last) in ends.sorted(by: {
+                ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition)
+            }) {
                 guard let state = progress[partition] else {
                     throw EventError(code: .fenced, message: "\(partition) is not assigned")
                 }
@@ -239,7 +248,8 @@ public final class EventConsumer: Service {
         case let error as PostgresError:
             if error.isDataError { return .poison(EventError(code: .storeRefused, message: error.description)) }
             switch error.code {
-            case .server, .decoding, .migration: return .retry(EventError(code: .storeRefused, message: error.description))
+            case .server, .decoding, .migration:
+                return .retry(EventError(code: .storeRefused, message: error.description))
             case .cancelled: return Task.isCancelled ? .stop : .wait
             default: return .wait
             }
@@ -257,7 +267,8 @@ public final class EventConsumer: Service {
             do {
                 return try await operation()
             } catch {
-                guard case .wait = Self.disposition(of: error), (error as? PostgresError)?.code != .unknownOutcome else {
+                guard case .wait = Self.disposition(of: error), (error as? PostgresError)?.code != .unknownOutcome
+                else {
                     throw error
                 }
                 failures += 1

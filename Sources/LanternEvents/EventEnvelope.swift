@@ -52,11 +52,12 @@ public struct EventEnvelope: Sendable, Equatable {
     /// What the event says, told apart from how it was sent: two records of one event agree in this.
     /// Epoch and sequence are not in it: a restored source numbers its events anew.
     public var contentBytes: [UInt8] {
-        LengthPrefixed.encode([
-            self.id, self.source, self.type, self.time?.description ?? "", self.subject ?? "",
-            self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type,
-            self.outcome.rawValue,
-        ].map { Array($0.utf8) } + [self.data])
+        LengthPrefixed.encode(
+            [
+                self.id, self.source, self.type, self.time?.description ?? "", self.subject ?? "",
+                self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type,
+                self.outcome.rawValue,
+            ].map { Array($0.utf8) } + [self.data])
     }
 
     /// Type and id of the subject, `order/…`; a subject without a slash is an id.

@@ -35,7 +35,8 @@ public struct Outbox: Sendable {
         guard data.bytes.count <= Self.maximumDataSize else {
             throw EventError(
                 code: .tooLarge,
-                message: "the data of \(type(of: event).type) has \(data.bytes.count) bytes, at most \(Self.maximumDataSize) are allowed"
+                message:
+                    "the data of \(type(of: event).type) has \(data.bytes.count) bytes, at most \(Self.maximumDataSize) are allowed"
             )
         }
         let type = type(of: event).type

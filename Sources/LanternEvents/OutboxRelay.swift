@@ -124,7 +124,9 @@ public final class OutboxRelay: Service {
             let draining = self.isDraining
             let last = try await self.store.seal(leadership, limit: Self.batchSize)
             let published = try await self.publish(&leadership, producer)
-            if heads.isDue(sequence: leadership.publishedThrough, now: .now) || (draining && heads.isChanged(leadership.publishedThrough)) {
+            if heads.isDue(sequence: leadership.publishedThrough, now: .now)
+                || (draining && heads.isChanged(leadership.publishedThrough))
+            {
                 try await self.announce(leadership, producer, &heads)
             }
             if ContinuousClock.now - measured > .seconds(published > 0 ? 1 : 5) {

@@ -38,7 +38,9 @@ struct OutboxStore: Sendable {
             )
             guard let head = heads.first else { throw PostgresError(code: .server, message: "no outbox head") }
             let epoch = try head("epoch", as: Int64.self)
-            if try head("system_identifier", as: Int64.self) != identifier || head("timeline", as: Int64.self) != timeline {
+            if try head("system_identifier", as: Int64.self) != identifier
+                || head("timeline", as: Int64.self) != timeline
+            {
                 // What the old epoch numbered but perhaps never published is numbered again in the new one; ids stay,
                 // so what did arrive is a duplicate.
                 try await tx.query(
@@ -183,10 +185,11 @@ struct OutboxStore: Sendable {
             do {
                 try await self.database.transaction { tx in
                     try await tx.query(
-                        SQL(unchecked: """
-                            CREATE TABLE \(name) PARTITION OF outbox
-                            FOR VALUES FROM (\(from)) TO (\(from + OutboxSchema.rowsPerPartition))
-                            """)
+                        SQL(
+                            unchecked: """
+                                CREATE TABLE \(name) PARTITION OF outbox
+                                FOR VALUES FROM (\(from)) TO (\(from + OutboxSchema.rowsPerPartition))
+                                """)
                     )
                     // Unique only within a partition, which is all that PostgreSQL offers; the head's lock does the rest.
                     try await tx.query(

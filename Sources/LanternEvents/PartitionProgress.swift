@@ -16,8 +16,11 @@ struct PartitionProgress: Sendable, Equatable {
         self.verifying = stored > 0
     }
 
-    /// Where to begin reading; `nil` is the earliest record.
-    var start: Int64? { self.stored > 0 ? self.stored - 1 : nil }
+    /// Where to begin reading; `nil` is the earliest record. One before, until that one was compared.
+    var start: Int64? {
+        guard self.stored > 0 else { return nil }
+        return self.verifying ? self.stored - 1 : self.stored
+    }
 
     enum Decision: Equatable {
         /// Not new: the record before the stored offset.

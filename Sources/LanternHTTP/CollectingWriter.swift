@@ -8,7 +8,9 @@ struct CollectingWriter: ResponseBodyWriter {
     final class Box: Sendable {
         private let collected = Mutex<[UInt8]>([])
         var bytes: [UInt8] { self.collected.withLock { $0 } }
-        func append(_ buffer: ByteBuffer) { self.collected.withLock { $0.append(contentsOf: buffer.readableBytesView) } }
+        func append(_ buffer: ByteBuffer) {
+            self.collected.withLock { $0.append(contentsOf: buffer.readableBytesView) }
+        }
     }
 
     let box: Box

@@ -99,7 +99,8 @@ extension Request {
         }
         let body = try await self.body.collect(upTo: context.maxUploadSize)
         guard body.readableBytes > 0 else {
-            throw Problem(.badRequest, "malformed_json", "The body is empty, expected a JSON object (line 1, column 1).")
+            throw Problem(
+                .badRequest, "malformed_json", "The body is empty, expected a JSON object (line 1, column 1).")
         }
         return try JSONValue.parse(body.readableBytesView)
     }

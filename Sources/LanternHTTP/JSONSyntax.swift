@@ -2,7 +2,7 @@
 ///
 /// Foundation's decoder takes trailing commas, control characters in strings, unknown escapes and leading zeros; a service
 /// that takes them passes on what the next one refuses.
-struct JSONSyntax {
+public struct JSONSyntax {
     /// The first fault.
     struct Fault: Error, Equatable {
         var line: Int
@@ -17,6 +17,13 @@ struct JSONSyntax {
     private var index = 0
 
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// Whether the bytes are UTF-8 and one JSON text.
+    public static func isValid(_ bytes: [UInt8]) -> Bool {
+        guard String(validating: bytes, as: UTF8.self) != nil else { return false }
+        do { try self.check(bytes) } catch { return false }
+        return true
+    }
 
     static func check(_ bytes: [UInt8]) throws(Fault) {
         var syntax = JSONSyntax(bytes)
@@ -97,7 +104,8 @@ struct JSONSyntax {
         let unit = try self.hexadecimal()
         if (0xDC00...0xDFFF).contains(unit) { throw self.fault("lone surrogate in a string") }
         guard (0xD800...0xDBFF).contains(unit) else { return }
-        guard self.take(UInt8(ascii: "\\")), self.take(UInt8(ascii: "u")), (0xDC00...0xDFFF).contains(try self.hexadecimal())
+        guard self.take(UInt8(ascii: "\\")), self.take(UInt8(ascii: "u")),
+            (0xDC00...0xDFFF).contains(try self.hexadecimal())
         else { throw self.fault("lone surrogate in a string") }
     }
 

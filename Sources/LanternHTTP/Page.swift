@@ -37,7 +37,9 @@ public enum Cursor {
     }
 
     /// - Throws: ``Problem`` 400 `invalid_cursor`.
-    public static func decode<Position: Decodable>(_ text: String, as type: Position.Type = Position.self) throws(Problem) -> Position {
+    public static func decode<Position: Decodable>(
+        _ text: String, as type: Position.Type = Position.self
+    ) throws(Problem) -> Position {
         let standard = text.replacing("-", with: "+").replacing("_", with: "/")
         guard text.utf8.count <= 2_048,
             let data = Data(base64Encoded: standard + String(repeating: "=", count: (4 - standard.utf8.count % 4) % 4)),

@@ -23,7 +23,9 @@ public struct TokenVerifier: Sendable {
     /// The claims of a valid token.
     /// - Parameter now: Seconds since the epoch.
     /// - Throws: ``TokenError``.
-    public func verify(_ token: String, now: Int64 = Int64(Date().timeIntervalSince1970)) async throws(TokenError) -> AccessToken {
+    public func verify(
+        _ token: String, now: Int64 = Int64(Date().timeIntervalSince1970)
+    ) async throws(TokenError) -> AccessToken {
         let header = try Self.header(of: token)
         guard ["at+jwt", "application/at+jwt"].contains(header.typ?.lowercased() ?? "") else {
             throw TokenError(code: .malformed, message: "the token is not an access token")
@@ -49,7 +51,9 @@ public struct TokenVerifier: Sendable {
         } catch {
             throw TokenError(code: .signature, message: "the signature or the claims are not valid")
         }
-        guard claims.expires > now - self.leeway else { throw TokenError(code: .expired, message: "the token has expired") }
+        guard claims.expires > now - self.leeway else {
+            throw TokenError(code: .expired, message: "the token has expired")
+        }
         guard claims.issuedAt <= now + self.leeway else {
             throw TokenError(code: .malformed, message: "the token was issued in the future")
         }
@@ -95,7 +99,8 @@ public enum Base64URL {
     }
 
     public static func decode(_ text: String) -> Data? {
-        guard text.utf8.allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "=") }) else {
+        guard text.utf8.allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "=") })
+        else {
             return nil
         }
         let standard = text.replacing("-", with: "+").replacing("_", with: "/")

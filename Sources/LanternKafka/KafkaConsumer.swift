@@ -99,7 +99,8 @@ public final class KafkaConsumer: Sendable {
                 if accepted {
                     self.wake.signal()
                 } else {
-                    continuation.resume(throwing: KafkaError(code: .closed, message: "the consumer is closed or in use"))
+                    continuation.resume(
+                        throwing: KafkaError(code: .closed, message: "the consumer is closed or in use"))
                 }
             }
         } onCancel: {
@@ -246,8 +247,9 @@ public final class KafkaConsumer: Sendable {
             var low: Int64 = -1
             var high: Int64 = -1
             // Both calls read what the last fetch brought; neither asks a broker.
-            guard rd_kafka_get_watermark_offsets(self.handle.raw, partition.topic, partition.partition, &low, &high)
-                == RD_KAFKA_RESP_ERR_NO_ERROR, high >= 0
+            guard
+                rd_kafka_get_watermark_offsets(self.handle.raw, partition.topic, partition.partition, &low, &high)
+                    == RD_KAFKA_RESP_ERR_NO_ERROR, high >= 0
             else { continue }
             let list = rd_kafka_topic_partition_list_new(1)
             defer { rd_kafka_topic_partition_list_destroy(list) }

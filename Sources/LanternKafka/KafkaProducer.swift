@@ -157,7 +157,9 @@ public final class KafkaProducer: Sendable {
         defer { owned.forEach { $0.deallocate() } }
         func copy(_ bytes: [UInt8]) -> UnsafeMutableRawPointer {
             let memory = UnsafeMutableRawPointer.allocate(byteCount: max(1, bytes.count), alignment: 1)
-            bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes.count) }
+            bytes.withUnsafeBytes {
+                memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes.count)
+            }
             owned.append(memory)
             return memory
         }

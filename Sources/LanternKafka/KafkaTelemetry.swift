@@ -44,7 +44,9 @@ final class KafkaTelemetry: Sendable {
                 instrument.inject(span.context, into: &stamped[index], using: KafkaHeaderCarrier())
             }
             do {
-                return try await self.measure(records.count, topic: topic, start: start) { try await operation(stamped) }
+                return try await self.measure(records.count, topic: topic, start: start) {
+                    try await operation(stamped)
+                }
             } catch {
                 span.attributes["error.type"] = Self.errorType(error)
                 throw error

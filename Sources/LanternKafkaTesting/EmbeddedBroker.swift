@@ -79,7 +79,8 @@ public final class EmbeddedBroker: Sendable {
     public func setDown(_ down: Bool) {
         self.cluster.withLock { state in
             guard let cluster = state else { return }
-            _ = down
+            _ =
+                down
                 ? rd_kafka_mock_broker_set_down(cluster.cluster, 1) : rd_kafka_mock_broker_set_up(cluster.cluster, 1)
         }
     }

@@ -88,7 +88,8 @@ public final class ChildProcess: Sendable {
     }
 
     private static func spawn(_ command: Command, output: Int32) -> Int32 {
-        var arguments: [UnsafeMutablePointer<CChar>?] = ([command.executable] + command.arguments).map { strdup($0) } + [nil]
+        var arguments: [UnsafeMutablePointer<CChar>?] =
+            ([command.executable] + command.arguments).map { strdup($0) } + [nil]
         var environment: [UnsafeMutablePointer<CChar>?] =
             command.environment.sorted { $0.key < $1.key }.map { strdup("\($0.key)=\($0.value)") } + [nil]
         // The child has its own copies; ours go when the call returns.

@@ -139,7 +139,10 @@ public struct LocalEnvironment: Sendable {
             variables["AUTH_BOOTSTRAP_ADMIN_EMAIL"] = self.secrets.adminEmail
             variables["AUTH_BOOTSTRAP_ADMIN_PASSWORD"] = self.secrets.adminPassword
         }
-        for name in ["LOG_LEVEL", "AUTH_PASSWORD_COST", "ORDER_RESERVATION_TTL", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"] {
+        for name in [
+            "LOG_LEVEL", "AUTH_PASSWORD_COST", "ORDER_RESERVATION_TTL", "OTEL_TRACES_SAMPLER",
+            "OTEL_TRACES_SAMPLER_ARG",
+        ] {
             if let value = ProcessInfo.processInfo.environment[name] { variables[name] = value }
         }
         return variables

@@ -42,7 +42,8 @@ public final class PostgresCluster: Sendable {
         let version = "\(self.directory)/PG_VERSION"
         let initdb = try Tools.find("initdb", package: "postgresql-15")
         if FileManager.default.fileExists(atPath: version) {
-            let found = (try? String(contentsOfFile: version, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
+            let found = (try? String(contentsOfFile: version, encoding: .utf8))?.trimmingCharacters(
+                in: .whitespacesAndNewlines)
             guard let found, URL(fileURLWithPath: initdb).resolvingSymlinksInPath().path.contains("/\(found)/") else {
                 throw LocalError(
                     "\(self.directory) holds a cluster of PostgreSQL \(found ?? "?"), which is not the version installed: move it away or install that version"
@@ -69,10 +70,12 @@ public final class PostgresCluster: Sendable {
             .init(
                 initdb,
                 [
-                    "--pgdata", self.directory, "--username", "lantern", "--pwfile", passwordFile, "--auth", "scram-sha-256",
+                    "--pgdata", self.directory, "--username", "lantern", "--pwfile", passwordFile, "--auth",
+                    "scram-sha-256",
                     "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-instructions",
                 ] + (self.durable ? [] : ["--no-sync"]),
-                environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"], directory: "/", logFile: self.logFile, user: self.user
+                environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"], directory: "/", logFile: self.logFile,
+                user: self.user
             )
         )
         let code = await process.wait()
@@ -107,7 +110,8 @@ public final class PostgresCluster: Sendable {
         let psql = try Tools.find("psql", package: "postgresql-client-15")
         try await waitUntil("PostgreSQL answers on port \(self.port)", within: .seconds(60)) {
             if let code = process.exitCode {
-                throw LocalError("PostgreSQL ended with \(code): \(self.lastLogLine(matching: ["FATAL", "PANIC", "could not"]))")
+                throw LocalError(
+                    "PostgreSQL ended with \(code): \(self.lastLogLine(matching: ["FATAL", "PANIC", "could not"]))")
             }
             return try await self.run(psql, "postgres", "SELECT 1") == 0
         }
@@ -118,7 +122,8 @@ public final class PostgresCluster: Sendable {
             let statement =
                 "SELECT format('CREATE DATABASE %I', '\(database)') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '\(database)')\\gexec"
             guard try await self.run(psql, "postgres", statement) == 0 else {
-                throw LocalError("database \(database) could not be made: \(self.lastLogLine(matching: ["ERROR", "FATAL"]))")
+                throw LocalError(
+                    "database \(database) could not be made: \(self.lastLogLine(matching: ["ERROR", "FATAL"]))")
             }
         }
     }

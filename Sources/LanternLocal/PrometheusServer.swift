@@ -26,7 +26,8 @@ public struct PrometheusServer: Sendable {
         if let rules { text += "rule_files:\n  - \"\(rules)\"\n" }
         text += "scrape_configs:\n"
         for target in self.targets {
-            text += "  - job_name: \(target.job)\n    static_configs:\n      - targets: [\"127.0.0.1:\(target.port)\"]\n"
+            text +=
+                "  - job_name: \(target.job)\n    static_configs:\n      - targets: [\"127.0.0.1:\(target.port)\"]\n"
         }
         let configuration = "\(self.directory)/prometheus.yml"
         try text.write(toFile: configuration, atomically: true, encoding: .utf8)

@@ -52,7 +52,8 @@ enum MetricName {
     }
 
     private static func valid(_ raw: String, allowColon: Bool) -> String {
-        if !raw.isEmpty, raw.utf8.enumerated().allSatisfy({ self.isValid($1, first: $0 == 0, allowColon: allowColon) }) {
+        if !raw.isEmpty, raw.utf8.enumerated().allSatisfy({ self.isValid($1, first: $0 == 0, allowColon: allowColon) })
+        {
             return raw
         }
         var name = ""

@@ -5,12 +5,14 @@ extension MetricsRegistry {
     /// Adds the `process_*` metrics under the names of the official Prometheus clients, read from `/proc/self`.
     public func collectProcess() {
         self.declare([
-            MetricDeclaration("process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds."),
+            MetricDeclaration(
+                "process_cpu_seconds_total", .counter, "Total user and system CPU time spent in seconds."),
             MetricDeclaration("process_open_fds", .gauge, "Number of open file descriptors."),
             MetricDeclaration("process_max_fds", .gauge, "Maximum number of open file descriptors."),
             MetricDeclaration("process_virtual_memory_bytes", .gauge, "Virtual memory size in bytes."),
             MetricDeclaration("process_resident_memory_bytes", .gauge, "Resident memory size in bytes."),
-            MetricDeclaration("process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds."),
+            MetricDeclaration(
+                "process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds."),
             MetricDeclaration("process_threads", .gauge, "Number of operating system threads of the process."),
         ])
         self.collect { sink in

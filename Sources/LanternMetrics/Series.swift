@@ -15,7 +15,8 @@ final class Series: Sendable {
 
     init(kind: MetricKind, buckets: [Double]) {
         self.bounds = buckets
-        self.histogram = kind == .histogram
+        self.histogram =
+            kind == .histogram
             ? Mutex(HistogramState(buckets: Array(repeating: 0, count: buckets.count + 1))) : nil
     }
 

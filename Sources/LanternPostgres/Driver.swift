@@ -45,7 +45,9 @@ final class Driver: @unchecked Sendable {
     /// would hit somebody else's statement.
     private let doomed = Atomic<Bool>(false)
 
-    private init(id: Int, configuration: PostgresConfiguration, wake: Int32, onEnd: @escaping @Sendable (Driver) -> Void) {
+    private init(
+        id: Int, configuration: PostgresConfiguration, wake: Int32, onEnd: @escaping @Sendable (Driver) -> Void
+    ) {
         self.id = id
         self.configuration = configuration
         self.wake = wake
@@ -123,7 +125,8 @@ final class Driver: @unchecked Sendable {
                 if accepted {
                     lantern_eventfd_signal(self.wake)
                 } else {
-                    continuation.resume(throwing: PostgresError(code: .connectionLost, message: "the connection is closed"))
+                    continuation.resume(
+                        throwing: PostgresError(code: .connectionLost, message: "the connection is closed"))
                 }
             }
         } onCancel: {

@@ -51,9 +51,11 @@ extension UUID {
     /// Reads 36 characters of digits and dashes in their places, and nothing else: Foundation skips white space and signs.
     public init?(strict text: String) {
         let bytes = Array(text.utf8)
-        guard bytes.count == 36, bytes.enumerated().allSatisfy({ index, byte in
-            [8, 13, 18, 23].contains(index) ? byte == UInt8(ascii: "-") : Character(Unicode.Scalar(byte)).isHexDigit
-        }) else { return nil }
+        guard bytes.count == 36,
+            bytes.enumerated().allSatisfy({ index, byte in
+                [8, 13, 18, 23].contains(index) ? byte == UInt8(ascii: "-") : Character(Unicode.Scalar(byte)).isHexDigit
+            })
+        else { return nil }
         self.init(uuidString: text)
     }
 

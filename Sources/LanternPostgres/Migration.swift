@@ -26,7 +26,8 @@ extension PostgresClient {
         for (index, migration) in migrations.enumerated() where migration.version != index + 1 {
             throw PostgresError(
                 code: .migration,
-                message: "\(component): migration \"\(migration.name)\" has version \(migration.version), expected \(index + 1)"
+                message:
+                    "\(component): migration \"\(migration.name)\" has version \(migration.version), expected \(index + 1)"
             )
         }
         try await self.transaction { tx in
@@ -50,7 +51,8 @@ extension PostgresClient {
             guard applied.count <= migrations.count else {
                 throw PostgresError(
                     code: .migration,
-                    message: "\(component): the database is at version \(applied.count), this program knows \(migrations.count)"
+                    message:
+                        "\(component): the database is at version \(applied.count), this program knows \(migrations.count)"
                 )
             }
             for (migration, row) in zip(migrations, applied) {
@@ -58,7 +60,8 @@ extension PostgresClient {
                 guard try row("checksum", as: String.self) == checksum else {
                     throw PostgresError(
                         code: .migration,
-                        message: "\(component): migration \(migration.version) \"\(migration.name)\" has changed since it was applied"
+                        message:
+                            "\(component): migration \(migration.version) \"\(migration.name)\" has changed since it was applied"
                     )
                 }
             }

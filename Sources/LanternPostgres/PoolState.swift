@@ -43,7 +43,8 @@ struct PoolState<Connection> {
         }
         guard self.waiters.count < self.maximumWaiters else {
             return .refuse(
-                PostgresError(code: .poolExhausted, message: "\(self.waiters.count) tasks wait for a connection already")
+                PostgresError(
+                    code: .poolExhausted, message: "\(self.waiters.count) tasks wait for a connection already")
             )
         }
         self.waiters.append(waiter)

@@ -190,9 +190,13 @@ public final class PostgresClient: Service {
                 self.settle { $0.pool.connected(driver) }
             } catch {
                 self.logger.debug("no connection to PostgreSQL", error: error)
-                self.state.withLock { state in
-                    state.pool.connectFailed().flatMap { state.continuations.removeValue(forKey: $0) }
-                }?.resume(throwing: error)
+                let (waiter, another) = self.state.withLock { state in
+                    let waiter = state.pool.connectFailed().flatMap { state.continuations.removeValue(forKey: $0) }
+                    return (waiter, state.pool.wantsConnection())
+                }
+                waiter?.resume(throwing: error)
+                // For those who wait behind: without another attempt they would wait for their time limit.
+                if another { self.connect() }
             }
         }
     }

@@ -52,7 +52,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     /// Whether the value itself was refused (SQLSTATE classes 22 and 23): trying again cannot help.
     public var isDataError: Bool {
-        self.code == .invalidParameter || self.sqlState?.hasPrefix("22") == true || self.sqlState?.hasPrefix("23") == true
+        self.code == .invalidParameter || self.sqlState?.hasPrefix("22") == true
+            || self.sqlState?.hasPrefix("23") == true
     }
 
     /// The case of a SQLSTATE.

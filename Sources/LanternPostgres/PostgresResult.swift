@@ -69,7 +69,9 @@ public struct PostgresRow: Sendable {
 
     /// The column of that name as a type: `try row["id", as: UUID.self]`, or by inference.
     /// - Throws: ``PostgresError`` with code `decoding`.
-    public func callAsFunction<Value: PostgresDecodable>(_ column: String, as type: Value.Type = Value.self) throws -> Value {
+    public func callAsFunction<Value: PostgresDecodable>(
+        _ column: String, as type: Value.Type = Value.self
+    ) throws -> Value {
         try Value(self.result.cell(row: self.index, column: self.result.column(named: column)))
     }
 

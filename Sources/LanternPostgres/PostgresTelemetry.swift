@@ -87,7 +87,9 @@ final class PostgresTelemetry: Sendable {
             } catch {
                 let type = Self.errorType(error)
                 span.attributes["error.type"] = type
-                if let state = (error as? PostgresError)?.sqlState { span.attributes["db.response.status_code"] = state }
+                if let state = (error as? PostgresError)?.sqlState {
+                    span.attributes["db.response.status_code"] = state
+                }
                 self.record(summary, error: type, start: start)
                 throw error
             }
@@ -151,8 +153,9 @@ struct StatementSummary: CustomStringConvertible, Equatable {
                 }
                 depth += 1
             }
-            if depth == 0, !quoted, character.properties.isAlphabetic || character == "_" || character == "."
-                || ("0"..."9").contains(character)
+            if depth == 0, !quoted,
+                character.properties.isAlphabetic || character == "_" || character == "."
+                    || ("0"..."9").contains(character)
             {
                 word.unicodeScalars.append(character)
             } else if !word.isEmpty {
@@ -184,7 +187,9 @@ struct StatementSummary: CustomStringConvertible, Equatable {
         let name = upper.indices
             .first { $0 >= start && behind.contains(upper[$0]) }
             .flatMap { index in
-                words.indices.first { $0 > index && !["IF", "NOT", "EXISTS", "ONLY"].contains(upper[$0]) }.map { words[$0] }
+                words.indices.first { $0 > index && !["IF", "NOT", "EXISTS", "ONLY"].contains(upper[$0]) }.map {
+                    words[$0]
+                }
             }
         self.collection = name.map { $0 == "(" ? "" : $0.lowercased() } ?? ""
     }

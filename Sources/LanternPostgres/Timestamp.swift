@@ -59,11 +59,14 @@ public struct Timestamp: Hashable, Comparable, Sendable {
             offset = sign * Int64(hours * 3_600 + minutes * 60)
         }
         guard digits.isAtEnd else { return nil }
-        let seconds = Self.daysSinceEpoch(year: year, month: month, day: day) * 86_400
+        let seconds =
+            Self.daysSinceEpoch(year: year, month: month, day: day) * 86_400
             + Int64(hour * 3_600 + minute * 60 + second) - offset
         // In UTC it may be another year than it was written in; only four digits can be written again.
-        guard (Self.daysSinceEpoch(year: 1, month: 1, day: 1) * 86_400..<Self.daysSinceEpoch(year: 10_000, month: 1, day: 1) * 86_400)
-            .contains(seconds)
+        guard
+            (Self.daysSinceEpoch(year: 1, month: 1, day: 1) * 86_400..<Self.daysSinceEpoch(
+                year: 10_000, month: 1, day: 1) * 86_400)
+                .contains(seconds)
         else { return nil }
         self.microseconds = seconds * 1_000_000 + microseconds
     }

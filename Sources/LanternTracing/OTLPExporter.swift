@@ -15,7 +15,10 @@ public struct OTLPExporter: SpanExporter {
         public var timeout: Duration
         public var gzip: Bool
 
-        public init(url: String, headers: [(name: String, value: String)] = [], timeout: Duration = .seconds(10), gzip: Bool = false) {
+        public init(
+            url: String, headers: [(name: String, value: String)] = [], timeout: Duration = .seconds(10),
+            gzip: Bool = false
+        ) {
             self.url = url
             self.headers = headers
             self.timeout = timeout
@@ -49,7 +52,8 @@ public struct OTLPExporter: SpanExporter {
             request.headers.add(name: "content-encoding", value: "gzip")
         }
         request.body = .bytes(ByteBuffer(bytes: body))
-        let nanoseconds = self.endpoint.timeout.components.seconds * 1_000_000_000
+        let nanoseconds =
+            self.endpoint.timeout.components.seconds * 1_000_000_000
             + self.endpoint.timeout.components.attoseconds / 1_000_000_000
         let response = try await self.client.execute(request, timeout: .nanoseconds(nanoseconds))
         let answer = try await response.body.collect(upTo: 1 << 20)

@@ -62,7 +62,9 @@ struct OrderStore: Sendable {
     }
 
     /// What decides over an order, locked until the transaction ends.
-    func lock(_ id: OrderID, in tx: PostgresTransaction) async throws -> (customer: String, status: OrderStatus, version: Int64)? {
+    func lock(
+        _ id: OrderID, in tx: PostgresTransaction
+    ) async throws -> (customer: String, status: OrderStatus, version: Int64)? {
         try await tx.query("SELECT customer_id, status, version FROM customer_order WHERE id = \(id) FOR UPDATE")
             .first.map { try ($0("customer_id"), Self.status($0), $0("version")) }
     }
@@ -162,7 +164,8 @@ struct OrderStore: Sendable {
         ) {
             history[try row("order_id"), default: []].append(
                 Order.Change(
-                    status: try row("status"), time: try row("time"), actor: try row("actor"), reason: try row("reason"),
+                    status: try row("status"), time: try row("time"), actor: try row("actor"),
+                    reason: try row("reason"),
                     traceID: try row("trace_id")
                 )
             )

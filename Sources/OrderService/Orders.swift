@@ -36,7 +36,8 @@ struct Orders: Sendable {
         }
         if case .outOfStock(let missing) = decision {
             throw Problem(
-                .conflict, "out_of_stock", "There is not enough of \(missing.count == 1 ? "a product" : "\(missing.count) products").",
+                .conflict, "out_of_stock",
+                "There is not enough of \(missing.count == 1 ? "a product" : "\(missing.count) products").",
                 fields: missing.map {
                     Problem.Field(
                         "lines[\($0.index)].quantity",
@@ -53,11 +54,14 @@ struct Orders: Sendable {
     /// - Parameter customer: Whose it must be; `nil` for an admin.
     func cancel(_ id: OrderID, by actor: String, customer: String?, reason: String) async throws -> Order {
         try await self.store.database.transaction { tx in
-            guard let order = try await self.store.lock(id, in: tx), customer == nil || order.customer == customer else {
+            guard let order = try await self.store.lock(id, in: tx), customer == nil || order.customer == customer
+            else {
                 throw Problem.notFound("order")
             }
             guard order.status == .reserved else {
-                throw Problem(.conflict, "not_cancellable", "The order is \(order.status.rawValue), only a reserved one can be cancelled.")
+                throw Problem(
+                    .conflict, "not_cancellable",
+                    "The order is \(order.status.rawValue), only a reserved one can be cancelled.")
             }
             try await self.release(id, of: order.customer, actor: actor, reason: reason, in: tx)
         }
@@ -79,7 +83,8 @@ struct Orders: Sendable {
                 let due = try await self.store.lockExpired(limit: 100, in: tx)
                 for order in due {
                     let version = try await self.store.release(order.id, to: .expired, in: tx)
-                    try await self.record(order.id, version, .expired, actor: "order", reason: "not paid in time", in: tx)
+                    try await self.record(
+                        order.id, version, .expired, actor: "order", reason: "not paid in time", in: tx)
                     try await self.outbox.append(
                         OrderExpired(orderID: order.id, customerID: order.customer, version: version), in: tx
                     )
@@ -105,7 +110,8 @@ struct Orders: Sendable {
         in tx: PostgresTransaction
     ) async throws {
         try await self.store.recordChange(
-            of: id, version: version, status: status, actor: actor, reason: reason, traceID: CurrentTrace.traceID, in: tx
+            of: id, version: version, status: status, actor: actor, reason: reason, traceID: CurrentTrace.traceID,
+            in: tx
         )
     }
 }

@@ -6,6 +6,13 @@ enum PlaceOrder {
     struct Line: Equatable, Sendable {
         var productID: ProductID
         var quantity: Int64
+        /// Where it stands in what the client sent; `nil` where it was not merged and stands where it stands.
+        var position: Int?
+
+        /// Two lines are the same when they ask for the same.
+        static func == (left: Line, right: Line) -> Bool {
+            left.productID == right.productID && left.quantity == right.quantity
+        }
     }
 
     static let maximumLines = 100
@@ -21,11 +28,11 @@ enum PlaceOrder {
         }
         var merged: [Line] = []
         let valid: [Line] = try fields.valid(lines)
-        for line in valid {
+        for (position, line) in valid.enumerated() {
             if let index = merged.firstIndex(where: { $0.productID == line.productID }) {
                 merged[index].quantity += line.quantity
             } else {
-                merged.append(line)
+                merged.append(Line(productID: line.productID, quantity: line.quantity, position: position))
             }
         }
         return merged
@@ -46,20 +53,22 @@ enum PlaceOrder {
         var accepted: [OrderLine] = []
         var total = Money(amount: 0, currency: "")
         for (index, line) in lines.enumerated() {
+            let position = line.position ?? index
             guard let product = products[line.productID] else {
-                faults.append(Problem.Field("lines[\(index)].product_id", "there is no such product"))
+                faults.append(Problem.Field("lines[\(position)].product_id", "there is no such product"))
                 continue
             }
             if total.currency.isEmpty { total.currency = product.price.currency }
             if product.price.currency != total.currency {
-                faults.append(Problem.Field("lines[\(index)].product_id", "all products of an order have one currency"))
+                faults.append(
+                    Problem.Field("lines[\(position)].product_id", "all products of an order have one currency"))
                 continue
             }
-            if product.stock < line.quantity { missing.append((index, line, product.stock)) }
+            if product.stock < line.quantity { missing.append((position, line, product.stock)) }
             let (amount, tooLarge) = product.price.amount.multipliedReportingOverflow(by: line.quantity)
             let (sum, overflow) = total.amount.addingReportingOverflow(amount)
             guard !tooLarge, !overflow else {
-                faults.append(Problem.Field("lines[\(index)].quantity", "makes the total too large"))
+                faults.append(Problem.Field("lines[\(position)].quantity", "makes the total too large"))
                 continue
             }
             total.amount = sum

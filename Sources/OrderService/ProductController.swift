@@ -65,7 +65,8 @@ struct ProductController: Sendable {
             let stock = before.stock + validDelta
             guard (0...NewProduct.maximumStock).contains(stock) else {
                 throw Problem.invalid([
-                    Problem.Field("delta", "would make the stock \(stock), which must be from 0 to \(NewProduct.maximumStock)")
+                    Problem.Field(
+                        "delta", "would make the stock \(stock), which must be from 0 to \(NewProduct.maximumStock)")
                 ])
             }
             guard let after = try await self.products.setStock(stock, of: id, in: tx) else {

@@ -40,7 +40,8 @@ struct ProductStore: Sendable {
     ) async throws -> [Product] {
         var sql: SQL = "SELECT \(Product.columns) FROM product WHERE true"
         if let query {
-            let pattern = "%" + query.replacing("\\", with: "\\\\").replacing("%", with: "\\%").replacing("_", with: "\\_") + "%"
+            let pattern =
+                "%" + query.replacing("\\", with: "\\\\").replacing("%", with: "\\%").replacing("_", with: "\\_") + "%"
             sql.append(" AND (name ILIKE \(pattern) OR description ILIKE \(pattern))")
         }
         if let category { sql.append(" AND category = \(category)") }

@@ -28,7 +28,9 @@ struct DocumentationTests {
 
     @Test("every environment variable that the code reads is in docs/configuration.md")
     func configuration() throws {
-        let names = try Self.all(#"(?:string|required|value|port|boolean|duration|milliseconds)\(\s*"([A-Z][A-Z0-9_]+)""#, in: Self.sources())
+        let names = try Self.all(
+            #"(?:string|required|value|port|boolean|duration|milliseconds)\(\s*"([A-Z][A-Z0-9_]+)""#, in: Self.sources()
+        )
         #expect(names.count > 20)
         let page = try Self.page("configuration.md")
         for name in names.sorted() { #expect(page.contains("`\(name)`"), "\(name) is not documented") }
@@ -47,7 +49,8 @@ struct DocumentationTests {
         let declared = try Self.all(#"MetricDeclaration\(\s*"([a-z_]+)""#, in: Self.sources())
             .union(try Self.all(#"collectInfo\(\s*"([a-z_]+)""#, in: Self.sources()))
         #expect(declared.count > 25)
-        let documented = try Self.all(#"(?m)^\| `([a-z_]+)` \| (?:counter|gauge|histogram) \|"#, in: Self.page("metrics.md"))
+        let documented = try Self.all(
+            #"(?m)^\| `([a-z_]+)` \| (?:counter|gauge|histogram) \|"#, in: Self.page("metrics.md"))
         #expect(documented == declared)
     }
 }

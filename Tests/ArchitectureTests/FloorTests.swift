@@ -26,7 +26,9 @@ struct FloorTests {
             let target = String(file.prefix { $0 != "/" })
             let text = try String(contentsOf: sources.appendingPathComponent(file), encoding: .utf8)
             for line in text.split(separator: "\n") {
-                let words = line.split(separator: " ").filter { !$0.hasPrefix("@") && !["public", "package", "internal"].contains($0) }
+                let words = line.split(separator: " ").filter {
+                    !$0.hasPrefix("@") && !["public", "package", "internal"].contains($0)
+                }
                 guard words.count >= 2, words[0] == "import" else { continue }
                 found.append((target, file, String(words[words.count - 1].prefix { $0 != "." })))
             }
@@ -36,7 +38,8 @@ struct FloorTests {
 
     @Test("every target has a floor, and every floor's target exists")
     func complete() throws {
-        let folders = try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Sources").path)
+        let folders = try FileManager.default.contentsOfDirectory(
+            atPath: Self.root.appendingPathComponent("Sources").path)
         #expect(Set(folders) == Set(Self.floors.keys))
         #expect(Set(folders.map { $0.lowercased() }).count == folders.count, "two folders differ only in case")
     }
@@ -56,7 +59,8 @@ struct FloorTests {
         let sources = Self.root.appendingPathComponent("Sources")
         let files = try #require(FileManager.default.enumerator(atPath: sources.path))
         for case let file as String in files where file.hasSuffix(".swift") && !file.hasSuffix(".pb.swift") {
-            let lines = try String(contentsOf: sources.appendingPathComponent(file), encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+            let lines = try String(contentsOf: sources.appendingPathComponent(file), encoding: .utf8).split(
+                separator: "\n", omittingEmptySubsequences: false)
             #expect(lines.count <= 500, "\(file) has \(lines.count) lines")
         }
     }

@@ -9,7 +9,8 @@ struct CloudEventsTests {
     private static let full = EventEnvelope(
         id: "0190b5a8-7c00-7abc-8def-0123456789ab", source: "/services/order", type: "order.order.placed.v1",
         time: Timestamp(microseconds: 1_769_903_999_000_001), subject: "order/0190b5a8-7c00-7000-8000-000000000001",
-        subjectVersion: 3, dataSchema: "https://lantern.dev/schemas/order.order.placed.v1", dataContentType: "application/json",
+        subjectVersion: 3, dataSchema: "https://lantern.dev/schemas/order.order.placed.v1",
+        dataContentType: "application/json",
         epoch: 2, sequence: 42, partitionKey: "0190b5a8-7c00-7000-8000-000000000001", tenant: "acme",
         actor: EventActor(id: "user-1", type: "user", ip: "192.0.2.7"), outcome: .success,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", tracestate: "vendor=1",
@@ -76,7 +77,10 @@ struct CloudEventsTests {
     func absent() {
         let names = self.record(Self.least).headers.map(\.name)
         #expect(
-            names == ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_tenant", "ce_actorid", "ce_actortype", "ce_outcome"]
+            names == [
+                "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_tenant", "ce_actorid", "ce_actortype",
+                "ce_outcome",
+            ]
         )
         #expect(self.record(Self.least).key == nil)
     }
@@ -113,7 +117,8 @@ struct CloudEventsTests {
         let record = KafkaRecord(
             topic: "till.events.v1", value: Array("beep".utf8),
             headers: [
-                KafkaHeader("ce_specversion", "1.0"), KafkaHeader("ce_id", "1"), KafkaHeader("ce_source", "urn:example:till"),
+                KafkaHeader("ce_specversion", "1.0"), KafkaHeader("ce_id", "1"),
+                KafkaHeader("ce_source", "urn:example:till"),
                 KafkaHeader("ce_type", "sale"),
             ]
         )
@@ -273,7 +278,8 @@ struct CloudEventsTests {
     @Test(
         "the target is type and id of the subject",
         arguments: [
-            ("order/1", "order", "1"), ("order/a/b", "order", "a/b"), ("1", "", "1"), ("/1", "", "1"), ("order/", "order", ""),
+            ("order/1", "order", "1"), ("order/a/b", "order", "a/b"), ("1", "", "1"), ("/1", "", "1"),
+            ("order/", "order", ""),
         ]
     )
     func target(subject: String, type: String, id: String) throws {
@@ -307,7 +313,8 @@ struct CloudEventsTests {
     @Test(
         "an event that is numbered or sent anew is still the same event",
         arguments: [
-            Change("epoch", { $0.epoch = 3 }), Change("sequence", { $0.sequence = 1 }), Change("no number", { ($0.epoch, $0.sequence) = (nil, nil) }),
+            Change("epoch", { $0.epoch = 3 }), Change("sequence", { $0.sequence = 1 }),
+            Change("no number", { ($0.epoch, $0.sequence) = (nil, nil) }),
             Change("trace", { $0.traceparent = nil }),
         ]
     )
@@ -322,9 +329,12 @@ struct CloudEventsTests {
         "an event that says something else is another one, though it bears the same id",
         arguments: [
             Change("type", { $0.type = "order.order.paid.v1" }), Change("source", { $0.source = "/services/auth" }),
-            Change("time", { $0.time = nil }), Change("subject", { $0.subject = "order/2" }), Change("version", { $0.subjectVersion = 4 }),
-            Change("tenant", { $0.tenant = "other" }), Change("actor", { $0.actor.id = "user-2" }), Change("actor type", { $0.actor.type = "client" }),
-            Change("outcome", { $0.outcome = .denied }), Change("data", { $0.data.append(0x20) }), Change("no data", { $0.data = [] }),
+            Change("time", { $0.time = nil }), Change("subject", { $0.subject = "order/2" }),
+            Change("version", { $0.subjectVersion = 4 }),
+            Change("tenant", { $0.tenant = "other" }), Change("actor", { $0.actor.id = "user-2" }),
+            Change("actor type", { $0.actor.type = "client" }),
+            Change("outcome", { $0.outcome = .denied }), Change("data", { $0.data.append(0x20) }),
+            Change("no data", { $0.data = [] }),
         ]
     )
     fileprivate func otherContent(change: Change) {

@@ -16,8 +16,10 @@ struct HeadAnnouncementsTests {
     @Test(
         "a head that moved is announced once a second at most, one that did not each thirty seconds",
         arguments: [
-            (8, .milliseconds(0), false), (8, .milliseconds(999), false), (8, .seconds(1), true), (8, .seconds(2), true),
-            (7, .seconds(1), false), (7, .milliseconds(29_999), false), (7, .seconds(30), true), (7, .seconds(3_600), true),
+            (8, .milliseconds(0), false), (8, .milliseconds(999), false), (8, .seconds(1), true),
+            (8, .seconds(2), true),
+            (7, .seconds(1), false), (7, .milliseconds(29_999), false), (7, .seconds(30), true),
+            (7, .seconds(3_600), true),
         ] as [(Int64, Duration, Bool)]
     )
     func due(sequence: Int64, later: Duration, isDue: Bool) {

@@ -28,7 +28,9 @@ struct LengthPrefixedTests {
 
     @Test("the same text divided otherwise is something else")
     func unambiguous() {
-        let divisions = [["abc"], ["ab", "c"], ["a", "bc"], ["a", "b", "c"], ["", "abc"], ["abc", ""], ["", "abc", ""], []]
+        let divisions = [
+            ["abc"], ["ab", "c"], ["a", "bc"], ["a", "b", "c"], ["", "abc"], ["abc", ""], ["", "abc", ""], [],
+        ]
         let encoded = divisions.map { LengthPrefixed.encode($0.map { Array($0.utf8) }) }
         #expect(Set(encoded).count == divisions.count)
     }

@@ -16,7 +16,9 @@ struct PartitionProgressTests {
         "the first record tells whether the partition is still the one we know",
         arguments: [
             Arrival(why: "the record before, with the id we stored", offset: 9, id: "a", decision: .skip),
-            Arrival(why: "the record before, with another id: the topic was made anew", offset: 9, id: "x", decision: .restart),
+            Arrival(
+                why: "the record before, with another id: the topic was made anew", offset: 9, id: "x",
+                decision: .restart),
             Arrival(why: "the next record: the one before was compacted away", offset: 10, id: "b", decision: .take),
             Arrival(why: "a gap: retention was faster than we", offset: 15, id: "b", decision: .take, skipped: 5),
             Arrival(why: "a lower offset: the topic is shorter than we were", offset: 3, id: "x", decision: .take),
@@ -34,7 +36,10 @@ struct PartitionProgressTests {
     func fresh() {
         var progress = PartitionProgress(stored: 0, lastID: nil)
         #expect(progress.start == nil)
-        let decisions = [progress.decide(offset: 0, id: "a"), progress.decide(offset: 1, id: "b"), progress.decide(offset: 7, id: "c")]
+        let decisions = [
+            progress.decide(offset: 0, id: "a"), progress.decide(offset: 1, id: "b"),
+            progress.decide(offset: 7, id: "c"),
+        ]
         #expect(decisions == [.take, .take, .take])
         #expect(progress.skipped == 0)
     }

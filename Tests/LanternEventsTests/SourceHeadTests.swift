@@ -48,12 +48,15 @@ struct SourceHeadTests {
     )
     func garbage(data: String) {
         let record = KafkaRecord(
-            topic: "order.events.v1", partition: 0, value: Array(data.utf8), headers: [KafkaHeader("ce_type", SourceHead.type)]
+            topic: "order.events.v1", partition: 0, value: Array(data.utf8),
+            headers: [KafkaHeader("ce_type", SourceHead.type)]
         )
         #expect(SourceHead(record) == nil)
     }
 
-    @Test("an event whose data looks like a head is an event", arguments: [nil, "", "order.order.placed.v1", "lantern.source.head.v2"])
+    @Test(
+        "an event whose data looks like a head is an event",
+        arguments: [nil, "", "order.order.placed.v1", "lantern.source.head.v2"])
     func otherType(type: String?) throws {
         var record = try Self.head.record(topic: "order.events.v1", partition: 0, id: "h-1")
         record.headers = type.map { [KafkaHeader("ce_type", $0)] } ?? []

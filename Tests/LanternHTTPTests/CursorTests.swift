@@ -14,7 +14,8 @@ struct CursorTests {
     @Test(
         "what is encoded is decoded",
         arguments: [
-            Position(time: "2024-02-29T23:59:59.999999Z", id: 0), Position(time: "", id: .min), Position(time: "a", id: .max),
+            Position(time: "2024-02-29T23:59:59.999999Z", id: 0), Position(time: "", id: .min),
+            Position(time: "a", id: .max),
             // Some have a plus sign, a slash or padding in plain Base64.
             Position(time: "~~>>??", id: 1), Position(time: "ÿþ🏮🏮", id: 12), Position(time: "\"\\\n\u{0}", id: 123),
         ]
@@ -38,7 +39,8 @@ struct CursorTests {
     @Test(
         "one that this list did not give is a problem",
         arguments: [
-            "", "!", "a", "abc", "====", "not a cursor", "AAAA", "%20", "e30", "bnVsbA", "W10", "eyJ0aW1lIjoxLCJpZCI6MX0",
+            "", "!", "a", "abc", "====", "not a cursor", "AAAA", "%20", "e30", "bnVsbA", "W10",
+            "eyJ0aW1lIjoxLCJpZCI6MX0",
             "eyJ0aW1lIjoiYSJ9", "eyJ0aW1lIjoiYSIsImlkIjoxLjV9", "é", "\u{0}", "eyJ0aW1lIjoiYSIsImlkIjox",
         ]
     )

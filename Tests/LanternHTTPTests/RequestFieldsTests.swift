@@ -20,7 +20,8 @@ struct RequestFieldsTests {
     @Test("all faults are told at once, in the order of reading")
     func allFaults() throws {
         var fields = RequestFields([
-            "name": .string(""), "stock": .integer(-1), "price": .array([]), "currency": .string("XXX"), "roles": .bool(true),
+            "name": .string(""), "stock": .integer(-1), "price": .array([]), "currency": .string("XXX"),
+            "roles": .bool(true),
         ])
         let name = fields.string("name", length: 1...5)
         let stock = fields.integer("stock", in: 0...10)
@@ -95,7 +96,8 @@ struct RequestFieldsTests {
     @Test(
         "the length of a text is that of its code points, bounds included",
         arguments: [
-            ("", false), ("a", false), ("ab", true), ("abcd", true), ("abcde", false), ("🏮🏮🏮🏮", true), ("e\u{301}", true),
+            ("", false), ("a", false), ("ab", true), ("abcd", true), ("abcde", false), ("🏮🏮🏮🏮", true),
+            ("e\u{301}", true),
         ]
     )
     func length(text: String, accepted: Bool) {
@@ -115,7 +117,8 @@ struct RequestFieldsTests {
 
     @Test(
         "the bounds of a number are included",
-        arguments: [(-1, false), (0, true), (5, true), (10, true), (11, false), (.max, false), (.min, false)] as [(Int64, Bool)]
+        arguments: [(-1, false), (0, true), (5, true), (10, true), (11, false), (.max, false), (.min, false)]
+            as [(Int64, Bool)]
     )
     func range(number: Int64, accepted: Bool) {
         var fields = RequestFields(["stock": .integer(number)])
@@ -188,7 +191,9 @@ struct RequestFieldsTests {
         }
         #expect(lines == nil)
         #expect(
-            fields.faults.map(\.field) == ["lines[0].quantity", "lines[1]", "lines[3].quantity", "lines[4].price.amount"]
+            fields.faults.map(\.field) == [
+                "lines[0].quantity", "lines[1]", "lines[3].quantity", "lines[4].price.amount",
+            ]
         )
     }
 

@@ -45,7 +45,8 @@ struct RouteTableTests {
     @Test(
         "an unknown path has none",
         arguments: [
-            "/v1", "/v2/users", "/v1/users/7/roles/8", "/v1/users/7/rules", "/v1/orders", "/V1/users", "/v1/user", "/{id}",
+            "/v1", "/v2/users", "/v1/users/7/roles/8", "/v1/users/7/rules", "/v1/orders", "/V1/users", "/v1/user",
+            "/{id}",
         ]
     )
     func unknown(path: String) {

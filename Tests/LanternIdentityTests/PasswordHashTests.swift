@@ -7,7 +7,9 @@ struct PasswordHashTests {
     /// As cheap as can be: what is tested here is not how long it takes.
     private static let cheap = PasswordHash.Parameters(logN: 4, r: 8, p: 1)
 
-    @Test("the password matches, through what is stored of it", arguments: ["correct horse battery", " spaces ", "pässwörd 🏮", "a"])
+    @Test(
+        "the password matches, through what is stored of it",
+        arguments: ["correct horse battery", " spaces ", "pässwörd 🏮", "a"])
     func roundTrip(password: String) throws {
         let hash = try PasswordHash(password, parameters: Self.cheap)
         let stored = try #require(PasswordHash(stored: hash.stored))
@@ -82,15 +84,19 @@ struct PasswordHashTests {
     @Test(
         "costs that no sane hash has are refused before anything is worked out",
         arguments: [
-            "ln=0,r=8,p=1", "ln=21,r=8,p=1", "ln=64,r=8,p=1", "ln=-1,r=8,p=1", "ln=99999999999999999999,r=8,p=1", "ln=15,r=0,p=1",
-            "ln=15,r=33,p=1", "ln=15,r=-8,p=1", "ln=15,r=8,p=0", "ln=15,r=8,p=17", "ln=15,r=8,p=-1", "ln=1e1,r=8,p=1", "ln=,r=8,p=1",
+            "ln=0,r=8,p=1", "ln=21,r=8,p=1", "ln=64,r=8,p=1", "ln=-1,r=8,p=1", "ln=99999999999999999999,r=8,p=1",
+            "ln=15,r=0,p=1",
+            "ln=15,r=33,p=1", "ln=15,r=-8,p=1", "ln=15,r=8,p=0", "ln=15,r=8,p=17", "ln=15,r=8,p=-1", "ln=1e1,r=8,p=1",
+            "ln=,r=8,p=1",
         ]
     )
     func absurdCosts(costs: String) {
         #expect(PasswordHash(stored: "$scrypt$\(costs)$\(saltAndHash)") == nil)
     }
 
-    @Test("costs at the bounds are taken", arguments: ["ln=1,r=1,p=1", "ln=20,r=8,p=1", "ln=15,r=32,p=1", "ln=15,r=8,p=16"])
+    @Test(
+        "costs at the bounds are taken",
+        arguments: ["ln=1,r=1,p=1", "ln=20,r=8,p=1", "ln=15,r=32,p=1", "ln=15,r=8,p=16"])
     func boundaryCosts(costs: String) {
         #expect(PasswordHash(stored: "$scrypt$\(costs)$\(saltAndHash)") != nil)
     }
@@ -98,10 +104,12 @@ struct PasswordHashTests {
     @Test(
         "what is not a stored hash is none",
         arguments: [
-            "", "$", "$$$$", "correct horse battery", "$scrypt$ln=15,r=8,p=3$AAAA", "scrypt$ln=15,r=8,p=3$\(saltAndHash)",
+            "", "$", "$$$$", "correct horse battery", "$scrypt$ln=15,r=8,p=3$AAAA",
+            "scrypt$ln=15,r=8,p=3$\(saltAndHash)",
             "$bcrypt$ln=15,r=8,p=3$\(saltAndHash)", "$Scrypt$ln=15,r=8,p=3$\(saltAndHash)",
             // Costs in another order, one too few, one too many.
-            "$scrypt$r=8,ln=15,p=3$\(saltAndHash)", "$scrypt$ln=15,r=8$\(saltAndHash)", "$scrypt$ln=15,r=8,p=3,x=1$\(saltAndHash)",
+            "$scrypt$r=8,ln=15,p=3$\(saltAndHash)", "$scrypt$ln=15,r=8$\(saltAndHash)",
+            "$scrypt$ln=15,r=8,p=3,x=1$\(saltAndHash)",
             "$scrypt$ln=15;r=8;p=3$\(saltAndHash)", "$scrypt$15,8,3$\(saltAndHash)",
             // A part too many, a salt and hashes that are not.
             "$scrypt$ln=15,r=8,p=3$\(saltAndHash)$", "$scrypt$ln=15,r=8,p=3$!!!!$" + String(repeating: "A", count: 43),

@@ -70,7 +70,9 @@ struct SigningKeyTests {
         let members = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
         #expect(Set(members.keys) == ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "roles", "sid"])
 
-        struct Claims: Decodable, Equatable { var iss: String; var sub: String; var aud: [String]; var exp: Int64; var jti: String }
+        struct Claims: Decodable, Equatable {
+            var iss: String; var sub: String; var aud: [String]; var exp: Int64; var jti: String
+        }
         let claims = try JSONDecoder().decode(Claims.self, from: data)
         #expect(
             claims == Claims(iss: "https://auth.test", sub: "user-1", aud: ["platform"], exp: 1_800_000_900, jti: "t-1")
@@ -82,11 +84,13 @@ struct SigningKeyTests {
     @Test("a sealed key comes back and signs as before")
     func sealAndOpen() async throws {
         let key = SigningKey()
-        let reopened = try SigningKey(sealed: try key.sealed(with: self.encryptionKey()), id: key.id, with: self.encryptionKey())
+        let reopened = try SigningKey(
+            sealed: try key.sealed(with: self.encryptionKey()), id: key.id, with: self.encryptionKey())
         #expect(reopened.id == key.id)
         #expect(reopened.publicJWK == key.publicJWK)
 
-        let verifier = TokenVerifier(issuer: "https://auth.test", audience: "platform", keys: OneKey(jwk: key.publicJWK))
+        let verifier = TokenVerifier(
+            issuer: "https://auth.test", audience: "platform", keys: OneKey(jwk: key.publicJWK))
         let token = try await self.sign(with: reopened)
         #expect(try await verifier.verify(token, now: 1_800_000_000).subject == "user-1")
     }
@@ -142,7 +146,8 @@ struct SigningKeyTests {
         try await key.sign(
             AccessToken(
                 issuer: "https://auth.test", subject: "user-1", audience: ["platform"], expires: 1_800_000_900,
-                issuedAt: 1_800_000_000, id: "t-1", clientID: "lantern", scope: "", roles: ["customer"], sessionID: "s-1"
+                issuedAt: 1_800_000_000, id: "t-1", clientID: "lantern", scope: "", roles: ["customer"],
+                sessionID: "s-1"
             )
         )
     }

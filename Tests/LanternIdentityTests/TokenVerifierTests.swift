@@ -22,7 +22,8 @@ struct TokenVerifierTests {
     private func claims(_ change: (inout AccessToken) -> Void = { _ in }) -> AccessToken {
         var token = AccessToken(
             issuer: "https://auth.test", subject: "user-1", audience: ["platform"], expires: Self.now + 900,
-            issuedAt: Self.now, id: "t-1", clientID: "lantern", scope: "orders:read", roles: ["customer"], sessionID: "s-1"
+            issuedAt: Self.now, id: "t-1", clientID: "lantern", scope: "orders:read", roles: ["customer"],
+            sessionID: "s-1"
         )
         change(&token)
         return token
@@ -41,7 +42,8 @@ struct TokenVerifierTests {
     func valid() async throws {
         let key = SigningKey()
         let claims = self.claims()
-        let verified = try await self.verifier(KnownKeys([key.id: key.publicJWK])).verify(try await key.sign(claims), now: Self.now)
+        let verified = try await self.verifier(KnownKeys([key.id: key.publicJWK])).verify(
+            try await key.sign(claims), now: Self.now)
         #expect(try Self.json(verified) == Self.json(claims))
     }
 
@@ -53,7 +55,8 @@ struct TokenVerifierTests {
         let keys = try KnownKeys([
             "rsa-1": [
                 "kty": "RSA", "kid": "rsa-1", "alg": "RS256", "use": "sig", "e": "AQAB",
-                "n": "vFcCXICKm56onfdyIxne6Gpbb7WSE12xgd37zIcZ8mWhmcyvj5niTW1yVtloPtl2G8znDDJzkRypFlNVL5DbSjUPk1K2__9SAqwlC7FpGD13"
+                "n":
+                    "vFcCXICKm56onfdyIxne6Gpbb7WSE12xgd37zIcZ8mWhmcyvj5niTW1yVtloPtl2G8znDDJzkRypFlNVL5DbSjUPk1K2__9SAqwlC7FpGD13"
                     + "JXBIHaO7kxcxzBYYMVo2FMcqfnbnhq_5wkLVwFlRIayPdQ6nvkkqmS4dKTiaUuMebo_qNSp9GJjB6CvCjWAPbqhgTH0IrmISW0GEtga0"
                     + "Oj3AmZl5gJydHsLim492bcF7XpWH7oIKSHWc0qZP-HoozNIgcnw_CfYxHqVtM_fYorKZB_Xd4KkI3RXSEcxurdAXeO1qa9-_gzJr75rQ"
                     + "F3w3fkYaEsthLc6YAlDbL987wQ",
@@ -74,14 +77,17 @@ struct TokenVerifierTests {
         #expect(claims.sessionID == nil)
     }
 
-    @Test("the audience may be a plain string", arguments: [#""platform""#, #"["platform"]"#, #"["other","platform"]"#])
+    @Test(
+        "the audience may be a plain string", arguments: [#""platform""#, #"["platform"]"#, #"["other","platform"]"#])
     func audience(json: String) async throws {
         let payload = Self.payload.replacing(#""aud":["platform"]"#, with: #""aud":"# + json)
         let token = try self.signer.token(Self.header, payload)
         #expect(try await self.verifier().verify(token, now: Self.now).audience.contains("platform"))
     }
 
-    @Test("the media type of the token may be written in full and in any case", arguments: ["at+jwt", "AT+JWT", "application/at+jwt"])
+    @Test(
+        "the media type of the token may be written in full and in any case",
+        arguments: ["at+jwt", "AT+JWT", "application/at+jwt"])
     func types(type: String) async throws {
         let token = try self.signer.token(Self.header.replacing("at+jwt", with: type), Self.payload)
         #expect(try await self.verifier().verify(token, now: Self.now).subject == "user-1")
@@ -91,7 +97,8 @@ struct TokenVerifierTests {
 
     @Test(
         "a token ends when it says so, but for the leeway of clocks",
-        arguments: [(900, true), (1, true), (0, true), (-29, true), (-30, false), (-31, false), (-900, false)] as [(Int64, Bool)]
+        arguments: [(900, true), (1, true), (0, true), (-29, true), (-30, false), (-31, false), (-900, false)]
+            as [(Int64, Bool)]
     )
     func expiry(seconds: Int64, isValid: Bool) async throws {
         let token = try self.signer.token(self.claims { $0.expires = Self.now + seconds })
@@ -108,7 +115,9 @@ struct TokenVerifierTests {
         #expect(try await self.refusal(of: token, self.verifier(leeway: 0)) == .expired)
     }
 
-    @Test("a token from the future is refused, but for the leeway", arguments: [(30, true), (31, false), (86_400, false)] as [(Int64, Bool)])
+    @Test(
+        "a token from the future is refused, but for the leeway",
+        arguments: [(30, true), (31, false), (86_400, false)] as [(Int64, Bool)])
     func future(seconds: Int64, isValid: Bool) async throws {
         let token = try self.signer.token(self.claims { $0.issuedAt = Self.now + seconds })
         if isValid {
@@ -122,14 +131,18 @@ struct TokenVerifierTests {
 
     @Test(
         "a token of another issuer is refused",
-        arguments: ["", "https://auth.test/", "https://AUTH.test", "https://auth.test.evil.example", "https://evil.example"]
+        arguments: [
+            "", "https://auth.test/", "https://AUTH.test", "https://auth.test.evil.example", "https://evil.example",
+        ]
     )
     func issuer(issuer: String) async throws {
         let token = try self.signer.token(self.claims { $0.issuer = issuer })
         #expect(try await self.refusal(of: token) == .wrongIssuer)
     }
 
-    @Test("a token for somebody else is refused", arguments: [[], ["other"], ["platform2"], ["PLATFORM"], ["plat", "form"], [""]])
+    @Test(
+        "a token for somebody else is refused",
+        arguments: [[], ["other"], ["platform2"], ["PLATFORM"], ["plat", "form"], [""]])
     func otherAudience(audience: [String]) async throws {
         let token = try self.signer.token(self.claims { $0.audience = audience })
         #expect(try await self.refusal(of: token) == .wrongAudience)
@@ -168,18 +181,26 @@ struct TokenVerifierTests {
         arguments: [
             // Of another kind: an ID token must not pass for an access token (RFC 9068, section 4).
             (#"{"alg":"ES256","kid":"hand"}"#, .malformed), (#"{"alg":"ES256","typ":"JWT","kid":"hand"}"#, .malformed),
-            (#"{"alg":"ES256","typ":"","kid":"hand"}"#, .malformed), (#"{"alg":"ES256","typ":null,"kid":"hand"}"#, .malformed),
+            (#"{"alg":"ES256","typ":"","kid":"hand"}"#, .malformed),
+            (#"{"alg":"ES256","typ":null,"kid":"hand"}"#, .malformed),
             (#"{"alg":"ES256","typ":"application/jwt","kid":"hand"}"#, .malformed),
             // Of another algorithm, or none.
-            (#"{"alg":"none","typ":"at+jwt","kid":"hand"}"#, .signature), (#"{"alg":"None","typ":"at+jwt","kid":"hand"}"#, .signature),
-            (#"{"alg":"","typ":"at+jwt","kid":"hand"}"#, .signature), (#"{"alg":"es256","typ":"at+jwt","kid":"hand"}"#, .signature),
-            (#"{"alg":"HS256","typ":"at+jwt","kid":"hand"}"#, .signature), (#"{"alg":"ES384","typ":"at+jwt","kid":"hand"}"#, .signature),
-            (#"{"alg":"PS256","typ":"at+jwt","kid":"hand"}"#, .signature), (#"{"alg":"RS256","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"none","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"None","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"es256","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"HS256","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"ES384","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"PS256","typ":"at+jwt","kid":"hand"}"#, .signature),
+            (#"{"alg":"RS256","typ":"at+jwt","kid":"hand"}"#, .signature),
             (#"{"typ":"at+jwt","kid":"hand"}"#, .malformed), (#"{"alg":null,"typ":"at+jwt","kid":"hand"}"#, .malformed),
             // Of a key that is not said, or not ours.
-            (#"{"alg":"ES256","typ":"at+jwt"}"#, .unknownKey), (#"{"alg":"ES256","typ":"at+jwt","kid":null}"#, .unknownKey),
-            (#"{"alg":"ES256","typ":"at+jwt","kid":""}"#, .unknownKey), (#"{"alg":"ES256","typ":"at+jwt","kid":"HAND"}"#, .unknownKey),
-            (#"{"alg":"ES256","typ":"at+jwt","kid":"../hand"}"#, .unknownKey), (#"{"alg":"ES256","typ":"at+jwt","kid":7}"#, .malformed),
+            (#"{"alg":"ES256","typ":"at+jwt"}"#, .unknownKey),
+            (#"{"alg":"ES256","typ":"at+jwt","kid":null}"#, .unknownKey),
+            (#"{"alg":"ES256","typ":"at+jwt","kid":""}"#, .unknownKey),
+            (#"{"alg":"ES256","typ":"at+jwt","kid":"HAND"}"#, .unknownKey),
+            (#"{"alg":"ES256","typ":"at+jwt","kid":"../hand"}"#, .unknownKey),
+            (#"{"alg":"ES256","typ":"at+jwt","kid":7}"#, .malformed),
             // With extensions that must be understood (RFC 7515, section 4.1.11).
             (#"{"alg":"ES256","typ":"at+jwt","kid":"hand","crit":["exp"],"exp":1}"#, .malformed),
             (#"{"alg":"ES256","typ":"at+jwt","kid":"hand","crit":["b64"],"b64":false}"#, .malformed),
@@ -317,7 +338,9 @@ struct TokenVerifierTests {
         #expect(try await self.verifier(keys).verify(shorter, now: Self.now).id == "t-1")
     }
 
-    @Test("a good token with something around it is another text", arguments: [" ", "\n", "\t", "\0", "Bearer ", ".", "e30."])
+    @Test(
+        "a good token with something around it is another text",
+        arguments: [" ", "\n", "\t", "\0", "Bearer ", ".", "e30."])
     func surrounded(text: String) async throws {
         let token = try self.signer.token(self.claims())
         for changed in [text + token, token + text] {
@@ -340,7 +363,10 @@ struct TokenVerifierTests {
 
     @Test("errors tell nothing of the token's content")
     func quietErrors() async throws {
-        let token = try self.signer.token(self.claims { $0.subject = "s3cret"; $0.issuer = "s3cret" })
+        let token = try self.signer.token(
+            self.claims {
+                $0.subject = "s3cret"; $0.issuer = "s3cret"
+            })
         let verifier = try self.verifier()
         let error = try await #require(throws: TokenError.self) { try await verifier.verify(token, now: Self.now) }
         #expect(!error.description.contains("s3cret"))
@@ -364,7 +390,8 @@ struct TokenVerifierTests {
         var jwk: [String: String] {
             let raw = self.key.publicKey.rawRepresentation
             return [
-                "kty": "EC", "crv": "P-256", "x": Base64URL.encode(raw.prefix(32)), "y": Base64URL.encode(raw.suffix(32)),
+                "kty": "EC", "crv": "P-256", "x": Base64URL.encode(raw.prefix(32)),
+                "y": Base64URL.encode(raw.suffix(32)),
                 "kid": "hand", "alg": "ES256", "use": "sig",
             ]
         }
@@ -377,7 +404,8 @@ struct TokenVerifierTests {
 
         func token(_ claims: AccessToken) throws -> String {
             try self.token(
-                #"{"alg":"ES256","typ":"at+jwt","kid":"hand"}"#, String(decoding: try JSONEncoder().encode(claims), as: UTF8.self)
+                #"{"alg":"ES256","typ":"at+jwt","kid":"hand"}"#,
+                String(decoding: try JSONEncoder().encode(claims), as: UTF8.self)
             )
         }
     }

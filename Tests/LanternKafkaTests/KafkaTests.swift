@@ -74,7 +74,9 @@ struct KafkaTests {
         await producer.close(deadline: .seconds(5))
     }
 
-    @Test("a record that waits for its broker is sent when it is back, and close gives up on one that is not", .timeLimit(.minutes(1)))
+    @Test(
+        "a record that waits for its broker is sent when it is back, and close gives up on one that is not",
+        .timeLimit(.minutes(1)))
     func brokerAway() async throws {
         let broker = try EmbeddedBroker(topics: ["t": 1])
         var configuration = self.configuration(broker, "p")

@@ -55,7 +55,8 @@ struct HostileText: Sendable, CustomTestStringConvertible {
         HostileText("a forged line", "x\"}\n{\"level\":\"critical\",\"message\":\"y"),
         HostileText("quotes and backslashes", "\"\\\"\\\\u0041/"),
         HostileText("C0 control characters", String((UInt8(0)..<0x20).map { Character(Unicode.Scalar($0)) })),
-        HostileText("DEL and C1 control characters", String((UInt8(0x7F)..<0xA0).map { Character(Unicode.Scalar($0)) })),
+        HostileText(
+            "DEL and C1 control characters", String((UInt8(0x7F)..<0xA0).map { Character(Unicode.Scalar($0)) })),
         HostileText("line and paragraph separators", "a\u{2028}b\u{2029}c\u{85}d"),
         HostileText("a terminal's escape sequence", "\u{1B}[2J\u{1B}]0;title\u{07}"),
         HostileText(
@@ -125,11 +126,13 @@ struct LogLineTests {
         #expect(own != "forged")
     }
 
-    @Test("whatever the text, the line stays one line of valid JSON that gives the text back", arguments: HostileText.all)
+    @Test(
+        "whatever the text, the line stays one line of valid JSON that gives the text back", arguments: HostileText.all)
     func hostileJSON(_ hostile: HostileText) throws {
         let text = hostile.text
         let journal = Journal(service: text, label: text)
-        journal.logger.info("\(text)", metadata: [text: .string(text), "list": [.string(text)], "map": [text: .string(text)]])
+        journal.logger.info(
+            "\(text)", metadata: [text: .string(text), "list": [.string(text)], "map": [text: .string(text)]])
         #expect(try controls(in: journal.line()).isEmpty)
 
         let object = try journal.object()
@@ -148,7 +151,8 @@ struct LogLineTests {
     func hostilePretty(_ hostile: HostileText) throws {
         let text = hostile.text
         let journal = Journal(service: text, label: text, format: .pretty)
-        journal.logger.info("\(text)", metadata: [text: .string(text), "list": [.string(text)], "map": [text: .string(text)]])
+        journal.logger.info(
+            "\(text)", metadata: [text: .string(text), "list": [.string(text)], "map": [text: .string(text)]])
         #expect(try controls(in: journal.line()).isEmpty)
     }
 
@@ -166,7 +170,8 @@ struct LogLineTests {
         journal.logger.info(
             "measured",
             metadata: [
-                "count": .stringConvertible(3), "large": .stringConvertible(Int64.max), "ratio": .stringConvertible(0.25),
+                "count": .stringConvertible(3), "large": .stringConvertible(Int64.max),
+                "ratio": .stringConvertible(0.25),
                 "flag": .stringConvertible(true), "nothing": .stringConvertible(Double.nan),
                 "endless": .stringConvertible(Double.infinity),
             ]

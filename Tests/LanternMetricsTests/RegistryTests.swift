@@ -103,7 +103,8 @@ struct ExpositionTests {
         let registry = MetricsRegistry()
         let meter = registry.makeMeter(label: "depth", dimensions: [])
         let table: [(Double, String)] = [
-            (0, "0"), (5, "5"), (-3, "-3"), (0.25, "0.25"), (1e15, "1000000000000000"), (1e300, "1e+300"), (.nan, "NaN"),
+            (0, "0"), (5, "5"), (-3, "-3"), (0.25, "0.25"), (1e15, "1000000000000000"), (1e300, "1e+300"),
+            (.nan, "NaN"),
             (.infinity, "+Inf"), (-.infinity, "-Inf"),
         ]
         for (value, expected) in table {
@@ -122,7 +123,9 @@ struct ExpositionTests {
             for value in values { first.makeCounter(label: name, dimensions: [("n", value)]).increment(by: 1) }
         }
         for name in names.reversed() {
-            for value in values.reversed() { second.makeCounter(label: name, dimensions: [("n", value)]).increment(by: 1) }
+            for value in values.reversed() {
+                second.makeCounter(label: name, dimensions: [("n", value)]).increment(by: 1)
+            }
         }
         #expect(first.text == second.text)
         let types = first.lines.filter { $0.hasPrefix("# TYPE") }

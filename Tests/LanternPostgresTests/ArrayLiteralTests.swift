@@ -48,7 +48,8 @@ struct ArrayLiteralTests {
     @Test(
         "elements are quoted, NULL is not",
         arguments: [
-            ([], "{}"), (["a", "b"], #"{"a","b"}"#), ([nil], "{NULL}"), (["NULL", nil], #"{"NULL",NULL}"#), ([""], #"{""}"#),
+            ([], "{}"), (["a", "b"], #"{"a","b"}"#), ([nil], "{NULL}"), (["NULL", nil], #"{"NULL",NULL}"#),
+            ([""], #"{""}"#),
             (["a\"b\\c"], #"{"a\"b\\c"}"#),
         ] as [([String?], String)]
     )
@@ -57,8 +58,10 @@ struct ArrayLiteralTests {
     }
 
     private static let hostile = [
-        "", " ", "NULL", "null", ",", "{", "}", "{}", "{{1},{2}}", "\"", "\"\"", "\\", "\\\\", "a\\", "\\\"", "\",\"", "\"}",
-        "'", "'; DROP TABLE x; --", "$1", "\n", "\r\n", "\t", "\u{B}", "\u{A0}", "\u{2028}", "\u{301}", "e\u{301}", "\u{600}",
+        "", " ", "NULL", "null", ",", "{", "}", "{}", "{{1},{2}}", "\"", "\"\"", "\\", "\\\\", "a\\", "\\\"", "\",\"",
+        "\"}",
+        "'", "'; DROP TABLE x; --", "$1", "\n", "\r\n", "\t", "\u{B}", "\u{A0}", "\u{2028}", "\u{301}", "e\u{301}",
+        "\u{600}",
         "\u{200D}", "👩‍🚒", "\u{FFFD}", "\u{10FFFF}", "[0:1]={a}",
     ]
 
@@ -93,7 +96,9 @@ struct ArrayLiteralTests {
         )
     }
 
-    @Test("an element of another type is refused, naming the column and not the value", arguments: ["{1,s3cret}", "{NULL}", "{{1}}"])
+    @Test(
+        "an element of another type is refused, naming the column and not the value",
+        arguments: ["{1,s3cret}", "{NULL}", "{{1}}"])
     func wrongType(text: String) throws {
         let error = try #require(throws: PostgresError.self) { try [Int](PostgresCell(text: text, column: "numbers")) }
         #expect(error.code == .decoding)

@@ -134,8 +134,10 @@ struct ClientTests {
         // Until it runs there, cancelling it would prove nothing.
         let observer = try await TestCluster.shared.client(maximumConnections: 1)
         let seen = try await eventually {
-            try await observer.query("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'")
-                .isEmpty ? nil : true
+            try await observer.query(
+                "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+            )
+            .isEmpty ? nil : true
         }
         #expect(seen == true)
         sleeping.cancel()
@@ -212,7 +214,9 @@ struct MigrationTests {
     func failing() async throws {
         let client = try await TestCluster.shared.client()
         let broken = Migration(1, "broken", "CREATE TABLE a (n bigint)", "SELECT no_such_function()")
-        await #expect(throws: PostgresError.self) { try await client.migrate("x", [broken], logger: Logger(label: "test")) }
+        await #expect(throws: PostgresError.self) {
+            try await client.migrate("x", [broken], logger: Logger(label: "test"))
+        }
         #expect(try await client.query("SELECT to_regclass('a') IS NULL AS gone").first?("gone", as: Bool.self) == true)
         client.close()
     }
@@ -222,7 +226,9 @@ struct MigrationTests {
         let client = try await TestCluster.shared.client()
         let logger = Logger(label: "test")
         try await client.migrate("x", [self.first, self.second], logger: logger)
-        let older = await #expect(throws: PostgresError.self) { try await client.migrate("x", [self.first], logger: logger) }
+        let older = await #expect(throws: PostgresError.self) {
+            try await client.migrate("x", [self.first], logger: logger)
+        }
         #expect(older?.code == .migration)
         let changed = Migration(2, "two", "INSERT INTO a VALUES (3)")
         let error = await #expect(throws: PostgresError.self) {

@@ -54,8 +54,10 @@ struct IdentifierTests {
 
     @Test("it is read in either case, and is the same then")
     func eitherCase() throws {
-        let lower = try JSONDecoder().decode(Identifier<Thing>.self, from: Data(#""0190b5a8-7c00-7abc-8def-0123456789ab""#.utf8))
-        let upper = try JSONDecoder().decode(Identifier<Thing>.self, from: Data(#""0190B5A8-7C00-7ABC-8DEF-0123456789AB""#.utf8))
+        let lower = try JSONDecoder().decode(
+            Identifier<Thing>.self, from: Data(#""0190b5a8-7c00-7abc-8def-0123456789ab""#.utf8))
+        let upper = try JSONDecoder().decode(
+            Identifier<Thing>.self, from: Data(#""0190B5A8-7C00-7ABC-8DEF-0123456789AB""#.utf8))
         #expect(lower == upper)
         #expect(Set([lower, upper]).count == 1)
     }

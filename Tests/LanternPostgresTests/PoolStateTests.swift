@@ -186,11 +186,14 @@ struct PoolStateTests {
         #expect(pool.leased == 0 && pool.connecting == 0)
     }
 
-    @Test("whatever happens in whatever order, no bound is broken and no connection is lost or shared", arguments: UInt64(1)...20)
+    @Test(
+        "whatever happens in whatever order, no bound is broken and no connection is lost or shared",
+        arguments: UInt64(1)...20)
     func randomWalk(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         var walk = PoolWalk(
-            maximumConnections: Int.random(in: 1...4, using: &generator), maximumWaiters: Int.random(in: 1...6, using: &generator)
+            maximumConnections: Int.random(in: 1...4, using: &generator),
+            maximumWaiters: Int.random(in: 1...6, using: &generator)
         )
         for step in 0..<2_000 {
             walk.step(&generator)
@@ -321,8 +324,11 @@ private struct PoolWalk {
     private mutating func check() {
         let pool = self.pool
         self.verify(pool.leased == self.leased.count, "\(pool.leased) leased, \(self.leased.count) are out")
-        self.verify(pool.connecting == self.connecting, "\(pool.connecting) connecting, \(self.connecting) are under way")
-        self.verify(pool.idle.count == self.idle.count && Set(pool.idle) == self.idle, "idle connections are not those that came back")
+        self.verify(
+            pool.connecting == self.connecting, "\(pool.connecting) connecting, \(self.connecting) are under way")
+        self.verify(
+            pool.idle.count == self.idle.count && Set(pool.idle) == self.idle,
+            "idle connections are not those that came back")
         self.verify(pool.waiters == self.waiting, "waiters are not those who wait")
         self.verify(pool.leased + pool.idle.count + pool.connecting <= pool.maximumConnections, "too many connections")
         self.verify(pool.waiters.count <= pool.maximumWaiters, "too many waiters")

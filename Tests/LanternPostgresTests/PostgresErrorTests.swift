@@ -6,15 +6,18 @@ struct PostgresErrorTests {
     @Test(
         "a SQLSTATE is told apart by what its caller can do about it",
         arguments: [
-            ("23505", .uniqueViolation), ("23503", .foreignKeyViolation), ("23514", .checkViolation), ("23502", .notNullViolation),
+            ("23505", .uniqueViolation), ("23503", .foreignKeyViolation), ("23514", .checkViolation),
+            ("23502", .notNullViolation),
             // The whole transaction may be tried again.
             ("40001", .serialization), ("40P01", .serialization),
             ("57014", .cancelled),
             // Connection exceptions, and a server that goes down or comes up.
-            ("08000", .connectionLost), ("08006", .connectionLost), ("08P01", .connectionLost), ("57P01", .connectionLost),
+            ("08000", .connectionLost), ("08006", .connectionLost), ("08P01", .connectionLost),
+            ("57P01", .connectionLost),
             ("57P02", .connectionLost), ("57P03", .connectionLost),
             // Everything else is the statement's fault, or the program's.
-            ("42601", .server), ("42P01", .server), ("22001", .server), ("53300", .server), ("57000", .server), ("XX000", .server),
+            ("42601", .server), ("42P01", .server), ("22001", .server), ("53300", .server), ("57000", .server),
+            ("XX000", .server),
             ("25P02", .server), ("40002", .server), ("", .server),
         ] as [(String, PostgresError.Code)]
     )
@@ -45,7 +48,8 @@ struct PostgresErrorTests {
 
     @Test(
         "what happens to a connection is no fault of the data",
-        arguments: [.connect, .connectionLost, .unknownOutcome, .timeout, .poolExhausted, .closed] as [PostgresError.Code]
+        arguments: [.connect, .connectionLost, .unknownOutcome, .timeout, .poolExhausted, .closed]
+            as [PostgresError.Code]
     )
     func connectionErrors(code: PostgresError.Code) {
         #expect(!PostgresError(code: code, message: "m").isDataError)

@@ -51,7 +51,9 @@ struct SQLTests {
 
     @Test(
         "numbers that have no digits are written as PostgreSQL reads them",
-        arguments: [(Double.infinity, "Infinity"), (-Double.infinity, "-Infinity"), (Double.nan, "NaN"), (-0.25, "-0.25")]
+        arguments: [
+            (Double.infinity, "Infinity"), (-Double.infinity, "-Infinity"), (Double.nan, "NaN"), (-0.25, "-0.25"),
+        ]
     )
     func doubles(value: Double, text: String) {
         let sql: SQL = "SELECT \(value)"

@@ -140,7 +140,10 @@ struct StatementSummaryTests {
         arguments: [
             ("SELECT 'INSERT INTO a' FROM b", "SELECT", "b"),
             ("SELECT 'it''s FROM a' FROM b", "SELECT", "b"),
-            ("SELECT extract(epoch FROM time), (SELECT max(x) FROM a) FROM b WHERE c IN (SELECT d FROM e)", "SELECT", "b"),
+            (
+                "SELECT extract(epoch FROM time), (SELECT max(x) FROM a) FROM b WHERE c IN (SELECT d FROM e)", "SELECT",
+                "b"
+            ),
             ("WITH a AS (DELETE FROM b RETURNING *), c AS (SELECT 1) INSERT INTO d SELECT * FROM a", "INSERT", "d"),
             ("WITH a (x) AS (SELECT 1 FROM b) DELETE FROM c USING a", "DELETE", "c"),
             ("MERGE INTO stock USING delivery ON stock.id = delivery.id WHEN MATCHED THEN DELETE", "MERGE", "stock"),
@@ -154,7 +157,9 @@ struct StatementSummaryTests {
 
     @Test(
         "case, space and schema do not make another summary of the same statement",
-        arguments: ["select * from Shop.Product", "SELECT *\n\tFROM  shop.product\nWHERE id=$1", "SELECT*FROM shop.product;"]
+        arguments: [
+            "select * from Shop.Product", "SELECT *\n\tFROM  shop.product\nWHERE id=$1", "SELECT*FROM shop.product;",
+        ]
     )
     func spelling(statement: String) {
         #expect(StatementSummary(statement) == StatementSummary("SELECT * FROM shop.product"))
@@ -166,7 +171,9 @@ struct StatementSummaryTests {
         #expect(StatementSummary(statement).description == "UNKNOWN")
     }
 
-    @Test("a statement that ends early has no table", arguments: ["DELETE FROM", "INSERT INTO", "UPDATE", "WITH a AS (SELECT 1)"])
+    @Test(
+        "a statement that ends early has no table",
+        arguments: ["DELETE FROM", "INSERT INTO", "UPDATE", "WITH a AS (SELECT 1)"])
     func incomplete(statement: String) {
         #expect(StatementSummary(statement).collection == "")
     }

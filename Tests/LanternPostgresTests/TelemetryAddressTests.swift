@@ -11,7 +11,10 @@ struct TelemetryAddressTests {
             ("postgresql://db.example:5432", "db.example:5432", ""),
             ("postgresql://ada:s3cret@db.example", "db.example", ""),
             ("postgresql://ada:s3cret@[::1]:5432/shop", "[::1]:5432", "shop"),
-            ("postgresql://ada:s3cret@db1:5432,db2:5433/shop?target_session_attrs=primary", "db1:5432,db2:5433", "shop"),
+            (
+                "postgresql://ada:s3cret@db1:5432,db2:5433/shop?target_session_attrs=primary", "db1:5432,db2:5433",
+                "shop"
+            ),
             ("postgresql:///shop?host=/run/postgresql", "", "shop"),
             // A password that holds an @ which nobody escaped.
             ("postgresql://ada:s3@cret@db.example/shop", "db.example", "shop"),

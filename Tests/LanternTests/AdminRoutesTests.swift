@@ -96,7 +96,9 @@ struct SettingsTests {
         #expect(refusal == "TEST_VALUE=\(text) is not valid: expected a duration such as 250ms, 5s, 15m or 2h")
     }
 
-    @Test("milliseconds of OpenTelemetry's variables", arguments: [("0", .zero), ("5000", .seconds(5))] as [(String, Duration)])
+    @Test(
+        "milliseconds of OpenTelemetry's variables",
+        arguments: [("0", .zero), ("5000", .seconds(5))] as [(String, Duration)])
     func milliseconds(text: String, expected: Duration) throws {
         #expect(try self.settings(text).milliseconds("TEST_VALUE", default: .seconds(99)) == expected)
     }
@@ -112,7 +114,9 @@ struct SettingsTests {
         #expect(try self.settings(text).port("TEST_VALUE", default: 1) == expected)
     }
 
-    @Test("what is no port is refused", arguments: ["65536", "-1", "80a", "8.0", "0x50", " 80", "99999999999999999999", "http"])
+    @Test(
+        "what is no port is refused",
+        arguments: ["65536", "-1", "80a", "8.0", "0x50", " 80", "99999999999999999999", "http"])
     func badPorts(text: String) throws {
         let refusal = try self.refusal { _ = try self.settings(text).port("TEST_VALUE", default: 1) }
         #expect(refusal == "TEST_VALUE=\(text) is not valid: expected a port from 0 to 65535")
@@ -121,7 +125,8 @@ struct SettingsTests {
     @Test(
         "booleans",
         arguments: [
-            ("true", true), ("TRUE", true), ("1", true), ("yes", true), ("on", true), ("false", false), ("False", false),
+            ("true", true), ("TRUE", true), ("1", true), ("yes", true), ("on", true), ("false", false),
+            ("False", false),
             ("0", false), ("no", false), ("off", false),
         ]
     )
@@ -135,7 +140,9 @@ struct SettingsTests {
         #expect(refusal == "TEST_VALUE=\(text) is not valid: expected true or false")
     }
 
-    @Test("a variable that is missing or empty has its default", arguments: [[:], ["TEST_VALUE": ""]] as [[String: String]])
+    @Test(
+        "a variable that is missing or empty has its default",
+        arguments: [[:], ["TEST_VALUE": ""]] as [[String: String]])
     func defaults(environment: [String: String]) throws {
         let settings = Settings(environment: environment)
         #expect(try settings.duration("TEST_VALUE", default: .seconds(3)) == .seconds(3))
@@ -183,7 +190,8 @@ struct SettingsTests {
     @Test("KAFKA_ variables become librdkafka properties, but for the brokers and the empty ones")
     func kafkaProperties() {
         let settings = Settings(environment: [
-            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:19092", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_PASSWORD": "a_b=C",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:19092", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_PASSWORD": "a_b=C",
             "KAFKA_SSL_CA_LOCATION": "", "KAFKAESQUE": "no", "HTTP_PORT": "80", "MY_KAFKA_DEBUG": "all",
         ])
         #expect(settings.kafkaProperties == ["security.protocol": "SASL_SSL", "sasl.password": "a_b=C"])

@@ -181,7 +181,8 @@ struct OTLPTests {
     @Test("the flags say whether the parent is remote, and keep the W3C flags", arguments: [false, true])
     func flags(remote: Bool) throws {
         var parent = try #require(
-            TraceContext.parse(traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03", tracestate: "foo=1")
+            TraceContext.parse(
+                traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03", tracestate: "foo=1")
         )
         parent.isRemote = remote
         var context = InstrumentationContext.topLevel
@@ -198,7 +199,9 @@ struct OTLPTests {
         #expect(try self.received().isEmpty)
     }
 
-    @Test("a body that is no request is refused", arguments: [[0xFF, 0xFF], Array("{\"resourceSpans\":[]}".utf8)] as [[UInt8]])
+    @Test(
+        "a body that is no request is refused",
+        arguments: [[0xFF, 0xFF], Array("{\"resourceSpans\":[]}".utf8)] as [[UInt8]])
     func garbage(body: [UInt8]) {
         #expect(throws: (any Error).self) { try OTLPReceiver.spans(in: body) }
     }

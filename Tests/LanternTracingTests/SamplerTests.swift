@@ -39,7 +39,9 @@ struct SamplerTests {
     )
     func ratios(argument: String, ratio: Double) {
         #expect(Sampler(name: "traceidratio", argument: argument) == Sampler.traceIDRatio(ratio))
-        #expect(Sampler(name: "parentbased_traceidratio", argument: argument) == Sampler.parentBased(root: .traceIDRatio(ratio)))
+        #expect(
+            Sampler(name: "parentbased_traceidratio", argument: argument)
+                == Sampler.parentBased(root: .traceIDRatio(ratio)))
     }
 
     @Test("an unknown name is refused", arguments: ["", "on", "ALWAYS_ON", "parentbased", "jaeger_remote", "xray"])
@@ -105,7 +107,8 @@ struct SamplerTests {
         #expect(try !sampler.samples(id, parent: self.parent(sampled: false)))
     }
 
-    @Test("without a parent its root decides", arguments: [(.alwaysOn, true), (.alwaysOff, false)] as [(Sampler, Bool)])
+    @Test(
+        "without a parent its root decides", arguments: [(.alwaysOn, true), (.alwaysOff, false)] as [(Sampler, Bool)])
     func root(root: Sampler, taken: Bool) throws {
         #expect(try Sampler.parentBased(root: root).samples(self.traceID(low: 1), parent: nil) == taken)
     }

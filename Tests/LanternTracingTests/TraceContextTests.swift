@@ -182,7 +182,9 @@ struct TracestateTests {
         members(33),
     ]
 
-    @Test("a malformed one is dropped as a whole, and the traceparent stays valid", arguments: TracestateTests.malformedTable)
+    @Test(
+        "a malformed one is dropped as a whole, and the traceparent stays valid",
+        arguments: TracestateTests.malformedTable)
     func malformed(tracestate: String) throws {
         #expect(TraceContext.validTraceState(tracestate) == nil)
         let context = try #require(

@@ -17,15 +17,20 @@ struct ListPositionTests {
             return "0190b5a8-7c00-7000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits
         }
 
-        func page(_ cursor: String?, limit: Int) throws -> Page<String> {
-            let position = try cursor.map { try Cursor.decode($0, as: ListPosition.self) }
-            let descending = Array(self.ids.sorted().reversed())
-            let found: [String]
-            switch position?.direction {
-            case nil: found = descending
-            case .next: found = descending.filter { $0 < position?.id ?? "" }
-            case .previous: found = self.ids.sorted().filter { $0 > position?.id ?? "" }
-            }
+        func first(limit: Int) throws -> Page<String> { try self.page(at: nil, limit: limit) }
+
+        func page(_ cursor: String, limit: Int) throws -> Page<String> {
+            try self.page(at: try Cursor.decode(cursor, as: ListPosition.self), limit: limit)
+        }
+
+        private func page(at position: ListPosition?, limit: Int) throws -> Page<String> {
+            let ascending = self.ids.sorted()
+            let found =
+                switch position?.direction {
+                case nil: Array(ascending.reversed())
+                case .next: ascending.reversed().filter { $0 < position?.id ?? "" }
+                case .previous: ascending.filter { $0 > position?.id ?? "" }
+                }
             return try ListPosition.page(
                 Array(found.prefix(limit + 1)), position: position, limit: limit, list: "things", id: { $0 }
             )
@@ -33,7 +38,7 @@ struct ListPositionTests {
 
         /// All pages from the first to the last.
         func walk(limit: Int) throws -> [Page<String>] {
-            var pages = [try self.page(nil, limit: limit)]
+            var pages = [try self.first(limit: limit)]
             while let cursor = pages.last?.page.next, pages.count <= self.ids.count + 1 {
                 pages.append(try self.page(cursor, limit: limit))
             }
@@ -43,17 +48,19 @@ struct ListPositionTests {
 
     @Test("an empty list is one page without cursors", arguments: [1, 50, 200])
     func empty(limit: Int) throws {
-        let page = try Store(count: 0).page(nil, limit: limit)
+        let page = try Store(count: 0).first(limit: limit)
         #expect(page.data == [])
         #expect(page.page.next == nil)
         #expect(page.page.previous == nil)
     }
 
-    @Test("a walk forward sees every element once, newest first, and ends", arguments: [1, 2, 3, 6, 7, 8, 20], [1, 2, 3, 7])
+    @Test(
+        "a walk forward sees every element once, newest first, and ends", arguments: [1, 2, 3, 6, 7, 8, 20],
+        [1, 2, 3, 7])
     func forward(count: Int, limit: Int) throws {
         let store = Store(count: count)
         let pages = try store.walk(limit: limit)
-        #expect(pages.flatMap(\.data) == store.ids.reversed())
+        #expect(pages.flatMap(\.data) == Array(store.ids.reversed()))
         #expect(pages.count == (count + limit - 1) / limit)
         #expect(pages.dropLast().allSatisfy { $0.data.count == limit })
         #expect(pages.first?.page.previous == nil)
@@ -78,7 +85,7 @@ struct ListPositionTests {
     @Test("a step forward and back ends where it began")
     func thereAndBack() throws {
         let store = Store(count: 9)
-        let first = try store.page(nil, limit: 3)
+        let first = try store.first(limit: 3)
         let second = try store.page(try #require(first.page.next), limit: 3)
         let back = try store.page(try #require(second.page.previous), limit: 3)
         #expect(back.data == first.data)
@@ -90,7 +97,7 @@ struct ListPositionTests {
     @Test("what is added in front shifts nothing, and is found by going back")
     func insertsInFront() throws {
         var store = Store(count: 6)
-        let first = try store.page(nil, limit: 3)
+        let first = try store.first(limit: 3)
         store.ids.append(Store.id(99))
         let second = try store.page(try #require(first.page.next), limit: 3)
         #expect(second.data == [2, 1, 0].map { Store.id($0) })
@@ -104,14 +111,14 @@ struct ListPositionTests {
     @Test("an element that is gone leaves its cursor good")
     func removed() throws {
         var store = Store(count: 6)
-        let first = try store.page(nil, limit: 3)
+        let first = try store.first(limit: 3)
         store.ids.removeAll { $0 == first.data.last }
         let second = try store.page(try #require(first.page.next), limit: 3)
         #expect(second.data == [2, 1, 0].map { Store.id($0) })
     }
 
     @Test("the database is asked for one more than the page holds, behind or before the cursor")
-    func clauses() throws {
+    func clauses() {
         let position = ListPosition(id: Store.id(7), direction: .next, list: "things")
         #expect(ListPosition.clause(nil, limit: 50).text == " ORDER BY id DESC LIMIT $1")
         #expect(ListPosition.clause(position, limit: 50).text == " AND id < $1 ORDER BY id DESC LIMIT $2")
@@ -131,7 +138,7 @@ struct ListPositionTests {
 
     @Test("a cursor is read back with its place and direction")
     func cursor() throws {
-        let page = try Store(count: 5).page(nil, limit: 2)
+        let page = try Store(count: 5).first(limit: 2)
         let cursor = try #require(page.page.next)
         let (position, limit) = try Self.read("cursor=\(cursor)&limit=2", list: "things")
         #expect(position?.id == Store.id(3))
@@ -142,8 +149,12 @@ struct ListPositionTests {
     @Test("a cursor can stand in a URL as it is")
     func urlSafe() throws {
         for number in 0..<64 {
-            let cursor = try Cursor.encode(ListPosition(id: Store.id(number), direction: .previous, list: "products\u{1F}ü?>~\u{1F}"))
-            #expect(cursor.utf8.allSatisfy { "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8.contains($0) })
+            let cursor = try Cursor.encode(
+                ListPosition(id: Store.id(number), direction: .previous, list: "products\u{1F}ü?>~\u{1F}"))
+            #expect(
+                cursor.utf8.allSatisfy {
+                    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8.contains($0)
+                })
         }
     }
 

@@ -24,8 +24,10 @@ struct PlaceOrderTests {
         )
         #expect(
             lines == [
-                OrderLine(productID: self.oil, name: "Oil", quantity: 3, unitPrice: Money(amount: 399, currency: "EUR")),
-                OrderLine(productID: self.lamp, name: "Lamp", quantity: 1, unitPrice: Money(amount: 2_500, currency: "EUR")),
+                OrderLine(
+                    productID: self.oil, name: "Oil", quantity: 3, unitPrice: Money(amount: 399, currency: "EUR")),
+                OrderLine(
+                    productID: self.lamp, name: "Lamp", quantity: 1, unitPrice: Money(amount: 2_500, currency: "EUR")),
             ]
         )
         #expect(total == Money(amount: 3_697, currency: "EUR"))
@@ -44,7 +46,9 @@ struct PlaceOrderTests {
         #expect(accepted.total == Money(amount: total, currency: "EUR"))
     }
 
-    @Test("the last piece can be bought, the one after it cannot", arguments: [(1, true), (10, true), (11, false)] as [(Int64, Bool)])
+    @Test(
+        "the last piece can be bought, the one after it cannot",
+        arguments: [(1, true), (10, true), (11, false)] as [(Int64, Bool)])
     func stock(quantity: Int64, isEnough: Bool) throws {
         let products = [self.lamp: try product(self.lamp, stock: 10)]
         let decision = try PlaceOrder.decide([.init(productID: self.lamp, quantity: quantity)], products: products)
@@ -61,7 +65,8 @@ struct PlaceOrderTests {
             self.wick: try product(self.wick, stock: 0),
         ]
         let lines: [PlaceOrder.Line] = [
-            .init(productID: self.lamp, quantity: 5), .init(productID: self.oil, quantity: 5), .init(productID: self.wick, quantity: 1),
+            .init(productID: self.lamp, quantity: 5), .init(productID: self.oil, quantity: 5),
+            .init(productID: self.wick, quantity: 1),
         ]
         guard case .outOfStock(let missing) = try PlaceOrder.decide(lines, products: products) else {
             Issue.record("the order was accepted")
@@ -103,7 +108,8 @@ struct PlaceOrderTests {
     func otherCurrency() throws {
         let products = [self.lamp: try product(self.lamp, price: 980, currency: "JPY")]
         #expect(
-            try Self.accepted([.init(productID: self.lamp, quantity: 2)], products).total == Money(amount: 1_960, currency: "JPY")
+            try Self.accepted([.init(productID: self.lamp, quantity: 2)], products).total
+                == Money(amount: 1_960, currency: "JPY")
         )
     }
 
@@ -119,7 +125,8 @@ struct PlaceOrderTests {
     @Test("so is the line that makes the sum too large")
     func sumOverflow() throws {
         let products = [
-            self.lamp: try product(self.lamp, price: .max - 10, stock: 10), self.oil: try product(self.oil, price: 6, stock: 10),
+            self.lamp: try product(self.lamp, price: .max - 10, stock: 10),
+            self.oil: try product(self.oil, price: 6, stock: 10),
         ]
         let problem = try #require(throws: Problem.self) {
             try PlaceOrder.decide(
@@ -153,7 +160,9 @@ struct PlaceOrderTests {
     @Test("what several lines ask of one product counts together against its stock")
     func mergedStock() throws {
         let lines = try Self.read([(self.lamp, 3), (self.lamp, 3)])
-        guard case .outOfStock(let missing) = try PlaceOrder.decide(lines, products: [self.lamp: try product(self.lamp, stock: 5)])
+        guard
+            case .outOfStock(let missing) = try PlaceOrder.decide(
+                lines, products: [self.lamp: try product(self.lamp, stock: 5)])
         else {
             Issue.record("more was sold than there is")
             return
@@ -169,9 +178,7 @@ struct PlaceOrderTests {
             Issue.record("the order was accepted")
             return
         }
-        withKnownIssue("indexes are those of the merged lines") {
-            #expect(missing.map(\.index) == [2])
-        }
+        #expect(missing.map(\.index) == [2])
     }
 
     @Test("an order has one to a hundred lines", arguments: [(0, false), (1, true), (100, true), (101, false)])
@@ -185,7 +192,9 @@ struct PlaceOrderTests {
         }
     }
 
-    @Test("a quantity is from one to a million", arguments: [(-1, false), (0, false), (1, true), (1_000_000, true), (1_000_001, false)] as [(Int64, Bool)])
+    @Test(
+        "a quantity is from one to a million",
+        arguments: [(-1, false), (0, false), (1, true), (1_000_000, true), (1_000_001, false)] as [(Int64, Bool)])
     func quantity(quantity: Int64, isValid: Bool) throws {
         if isValid {
             #expect(try Self.read([(self.lamp, quantity)]) == [.init(productID: self.lamp, quantity: quantity)])
@@ -199,7 +208,8 @@ struct PlaceOrderTests {
     @Test(
         "every fault of every line is told at once",
         arguments: [
-            (#"{}"#, ["lines"]), (#"{"lines":null}"#, ["lines"]), (#"{"lines":{}}"#, ["lines"]), (#"{"lines":[7]}"#, ["lines[0]"]),
+            (#"{}"#, ["lines"]), (#"{"lines":null}"#, ["lines"]), (#"{"lines":{}}"#, ["lines"]),
+            (#"{"lines":[7]}"#, ["lines[0]"]),
             (#"{"lines":[{}]}"#, ["lines[0].product_id", "lines[0].quantity"]),
             (
                 #"{"lines":[{"product_id":"lamp","quantity":1.5},{"product_id":1,"quantity":"2"}]}"#,

@@ -15,10 +15,13 @@ struct PlatformTests {
     private static let trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 
     private func database(_ url: String) -> PostgresClient {
-        PostgresClient(configuration: PostgresConfiguration(url: url, applicationName: "test"), logger: Logger(label: "test"))
+        PostgresClient(
+            configuration: PostgresConfiguration(url: url, applicationName: "test"), logger: Logger(label: "test"))
     }
 
-    @Test("one trace runs from the request to the timeline, and each service's telemetry is its own", .timeLimit(.minutes(3)))
+    @Test(
+        "one trace runs from the request to the timeline, and each service's telemetry is its own",
+        .timeLimit(.minutes(3)))
     func oneTrace() async throws {
         try await TestPlatform.run { platform in
             let admin = try await platform.admin()
@@ -58,27 +61,32 @@ struct PlatformTests {
             database.close()
 
             // The spans, by service.
-            let create = try #require(platform.order.spans(of: Self.trace).first { $0.name == "create order.events.v1" })
+            let create = try #require(
+                platform.order.spans(of: Self.trace).first { $0.name == "create order.events.v1" })
             #expect(traceparent.contains(create.context.spanID.description))
             let server = try #require(platform.order.spans(of: Self.trace).first { $0.kind == .server })
             #expect(server.name == "POST /v1/orders")
             #expect(server.parent?.spanID.description == "00f067aa0ba902b7")
             #expect(create.parent?.spanID == server.context.spanID)
             let process = try #require(
-                try await eventually { platform.activity.spans(of: Self.trace).first { $0.name == "process order.events.v1" } }
+                try await eventually {
+                    platform.activity.spans(of: Self.trace).first { $0.name == "process order.events.v1" }
+                }
             )
             #expect(process.parent?.spanID == create.context.spanID)
             #expect(process.linkedContexts.contains { $0.spanID == create.context.spanID })
             let send = try await eventually {
                 platform.order.spans.spans.first { span in
-                    span.name == "send order.events.v1" && span.linkedContexts.contains { $0.spanID == create.context.spanID }
+                    span.name == "send order.events.v1"
+                        && span.linkedContexts.contains { $0.spanID == create.context.spanID }
                 }
             }
             #expect(send != nil)
             #expect(platform.auth.spans(of: Self.trace).isEmpty)
 
             // The metrics, by service.
-            let route = #"http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="201",http_route="/v1/orders",url_scheme="http"} 1"#
+            let route =
+                #"http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="201",http_route="/v1/orders",url_scheme="http"} 1"#
             #expect(platform.order.metrics.contains(route))
             #expect(!platform.auth.metrics.contains(#"http_route="/v1/orders""#))
             #expect(platform.activity.metrics.contains("lantern_event_visible_seconds_count"))
@@ -139,7 +147,8 @@ struct PlatformTests {
             let customer = try await platform.customer()
             let product = try await platform.product(stock: 5, admin: admin)
             let order = try await platform.place(product, quantity: 3, token: customer.token).string("id")
-            let disabled = try await platform.send(.POST, "\(platform.auth.url)/v1/users/\(customer.id)/disable", token: admin)
+            let disabled = try await platform.send(
+                .POST, "\(platform.auth.url)/v1/users/\(customer.id)/disable", token: admin)
             #expect(disabled.status == 200)
             let status = try await eventually { () -> String? in
                 let answer = try await platform.send(.GET, "\(platform.order.url)/v1/orders/\(order)", token: admin)
@@ -147,12 +156,15 @@ struct PlatformTests {
                 return status == "reserved" ? nil : status
             }
             #expect(status == "cancelled")
-            let stock = try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
+            let stock =
+                try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
             #expect(stock == 5)
             // The release is on the timeline, done by the service, in the trace of the request that caused it.
-            let entries = try await platform.timeline("action=order.order.cancelled&target=\(order)", atLeast: 1, token: admin)
+            let entries = try await platform.timeline(
+                "action=order.order.cancelled&target=\(order)", atLeast: 1, token: admin)
             #expect((entries.first?["actor"] as? [String: Any])?["id"] as? String == "order")
-            let cause = try await platform.timeline("action=auth.user.disabled&target=\(customer.id)", atLeast: 1, token: admin)
+            let cause = try await platform.timeline(
+                "action=auth.user.disabled&target=\(customer.id)", atLeast: 1, token: admin)
             #expect(cause.first?["trace_id"] as? String == entries.first?["trace_id"] as? String)
         }
     }
@@ -164,36 +176,53 @@ struct PlatformTests {
             let customer = try await platform.customer()
             let product = try await platform.product(stock: 2, admin: admin)
             let order = try await platform.place(product, quantity: 2, token: customer.token).string("id")
-            let entries = try await platform.timeline("action=order.order.expired&target=\(order)", atLeast: 1, token: admin)
+            let entries = try await platform.timeline(
+                "action=order.order.expired&target=\(order)", atLeast: 1, token: admin)
             #expect(entries.count == 1)
-            let stock = try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
+            let stock =
+                try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
             #expect(stock == 2)
         }
     }
 
-    @Test("foreign events are on the timeline, and what cannot be understood is put aside while the rest goes on", .timeLimit(.minutes(3)))
+    @Test(
+        "foreign events are on the timeline, and what cannot be understood is put aside while the rest goes on",
+        .timeLimit(.minutes(3)))
     func foreignEvents() async throws {
         try await TestPlatform.run { platform in
             let admin = try await platform.admin()
             let producer = try KafkaProducer(
-                configuration: KafkaConfiguration(bootstrapServers: platform.broker.bootstrapServers, clientID: "foreign"),
+                configuration: KafkaConfiguration(
+                    bootstrapServers: platform.broker.bootstrapServers, clientID: "foreign"),
                 logger: Logger(label: "test")
             )
-            func record(_ headers: [(String, String)], value: String = #"{"n":1}"#, topic: String = "foreign.events.v1") -> KafkaRecord {
+            func record(
+                _ headers: [(String, String)], value: String = #"{"n":1}"#, topic: String = "foreign.events.v1"
+            ) -> KafkaRecord {
                 KafkaRecord(
                     topic: topic, partition: 0, key: Array("k".utf8), value: Array(value.utf8),
                     headers: headers.map { KafkaHeader($0.0, $0.1) }
                 )
             }
-            let good = [("ce_specversion", "1.0"), ("ce_id", "f-1"), ("ce_source", "https://example.com/billing"), ("ce_type", "com.example.paid")]
+            let good = [
+                ("ce_specversion", "1.0"), ("ce_id", "f-1"), ("ce_source", "https://example.com/billing"),
+                ("ce_type", "com.example.paid"),
+            ]
             try await producer.send([
                 record(good),
                 record([]),
                 record([("ce_specversion", "0.3"), ("ce_id", "f-2"), ("ce_source", "x"), ("ce_type", "y")]),
-                record([("ce_specversion", "1.0"), ("ce_id", "f-3"), ("ce_source", "/services/order"), ("ce_type", "order.order.placed.v1")]),
+                record([
+                    ("ce_specversion", "1.0"), ("ce_id", "f-3"), ("ce_source", "/services/order"),
+                    ("ce_type", "order.order.placed.v1"),
+                ]),
                 record(good),
                 record(good, value: #"{"n":2}"#),
-                record([("ce_specversion", "1.0"), ("ce_id", "f-4"), ("ce_source", "https://example.com/billing"), ("ce_type", "com.example.last")], value: "not json"),
+                record(
+                    [
+                        ("ce_specversion", "1.0"), ("ce_id", "f-4"), ("ce_source", "https://example.com/billing"),
+                        ("ce_type", "com.example.last"),
+                    ], value: "not json"),
             ])
             let entries = try await platform.timeline("service=billing&order=log", atLeast: 2, token: admin)
             #expect(entries.map { $0["action"] as? String } == ["com.example.paid", "com.example.last"])
@@ -229,7 +258,8 @@ struct PlatformTests {
             }
             #expect(statuses.count { $0 == 201 } == 7)
             #expect(statuses.count { $0 == 409 } == 33)
-            let stock = try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
+            let stock =
+                try await platform.send(.GET, "\(platform.order.url)/v1/products/\(product)").json["stock"] as? Int
             #expect(stock == 0)
         }
     }
@@ -245,7 +275,8 @@ struct PlatformTests {
                     json: #"{"email":"\#(email)","password":"\#(secret)","name":"S","unknown":"\#(secret)"}"#
                 )
             }
-            _ = try await platform.send(.POST, "\(platform.auth.url)/v1/sessions", json: #"{"email":"\#(email)","password":"x\#(secret)"}"#)
+            _ = try await platform.send(
+                .POST, "\(platform.auth.url)/v1/sessions", json: #"{"email":"\#(email)","password":"x\#(secret)"}"#)
             _ = try await platform.send(.GET, "\(platform.auth.url)/v1/users/me", token: secret)
             for service in [platform.auth, platform.order, platform.activity] {
                 #expect(!service.logs.lines.contains { $0.contains(secret) })

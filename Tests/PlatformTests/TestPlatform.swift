@@ -62,7 +62,9 @@ final class TestPlatform: Sendable {
         let topics = ["auth.events.v1", "order.events.v1", "foreign.events.v1"]
         let broker = try EmbeddedBroker(topics: Dictionary(uniqueKeysWithValues: topics.map { ($0, 3) }))
         let authPort = try LocalPort.free()
-        func make<S: LanternService>(_ service: S.Type, port: Int) async throws -> (ServiceHost, MemorySink, InMemorySpanProcessor, String) {
+        func make<S: LanternService>(
+            _ service: S.Type, port: Int
+        ) async throws -> (ServiceHost, MemorySink, InMemorySpanProcessor, String) {
             let logs = MemorySink()
             let spans = InMemorySpanProcessor()
             let database = try await TestCluster.shared.database(S.name)
@@ -156,7 +158,8 @@ final class TestPlatform: Sendable {
         let email = "c-\(UUID().uuidString.lowercased())@example.com"
         let password = "a long enough pass \(UUID().uuidString)"
         let answer = try await self.send(
-            .POST, "\(self.auth.url)/v1/users", json: #"{"email":"\#(email)","password":"\#(password)","name":"Customer"}"#
+            .POST, "\(self.auth.url)/v1/users",
+            json: #"{"email":"\#(email)","password":"\#(password)","name":"Customer"}"#
         )
         try #require(answer.status == 201)
         return (try answer.string("id"), try await self.logIn(email, password))
@@ -171,7 +174,9 @@ final class TestPlatform: Sendable {
         return try answer.string("id")
     }
 
-    func place(_ product: String, quantity: Int = 1, token: String, headers: [String: String] = [:]) async throws -> Answer {
+    func place(
+        _ product: String, quantity: Int = 1, token: String, headers: [String: String] = [:]
+    ) async throws -> Answer {
         try await self.send(
             .POST, "\(self.order.url)/v1/orders", token: token, headers: headers,
             json: #"{"lines":[{"product_id":"\#(product)","quantity":\#(quantity)}]}"#

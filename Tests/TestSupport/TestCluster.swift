@@ -66,7 +66,8 @@ public actor TestCluster {
     private static func removeLeftovers() {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: "/tmp")) ?? [] {
             let path = "/tmp/\(name)"
-            guard path.hasPrefix(self.prefix), let pid = Int32(path.dropFirst(self.prefix.count)), kill(pid, 0) != 0 else { continue }
+            guard path.hasPrefix(self.prefix), let pid = Int32(path.dropFirst(self.prefix.count)), kill(pid, 0) != 0
+            else { continue }
             try? FileManager.default.removeItem(atPath: path)
         }
     }
