@@ -207,11 +207,18 @@ public final class Platform: Sendable {
         }
         // Events wait in the outbox while Kafka is away: the service is degraded, not down.
         if !known { self.readiness.add("kafka", required: false) { try await Reachability.check(servers: servers) } }
-        return KafkaConfiguration(
+        let configuration = KafkaConfiguration(
             bootstrapServers: servers,
             properties: self.settings.kafkaProperties,
             clientID: "\(self.name)-\(role)"
         )
+        if let property = configuration.invalidProperty {
+            throw ConfigurationError(
+                name: "KAFKA_\(property.uppercased().replacing(".", with: "_"))", value: "***",
+                expected: "a property of librdkafka (\(property)) and a value that it takes"
+            )
+        }
+        return configuration
     }
 }
 

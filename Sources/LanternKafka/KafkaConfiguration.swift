@@ -15,6 +15,15 @@ public struct KafkaConfiguration: Sendable {
         self.clientID = clientID
     }
 
+    /// The first property that librdkafka does not know or whose value it does not take; `nil` if all are right.
+    public var invalidProperty: String? {
+        let scratch = rd_kafka_conf_new()
+        defer { rd_kafka_conf_destroy(scratch) }
+        return self.properties.sorted { $0.key < $1.key }.first { name, value in
+            rd_kafka_conf_set(scratch, name, value, nil, 0) != RD_KAFKA_CONF_OK
+        }?.key
+    }
+
     /// A librdkafka configuration with these defaults, overlaid by the properties.
     /// - Throws: ``KafkaError`` with code `configuration`, naming the property.
     func make(defaults: [String: String]) throws -> OpaquePointer {

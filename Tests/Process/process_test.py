@@ -352,6 +352,13 @@ def faults(platform):
         ({"AUTH_KEY_ENCRYPTION_KEY": "short"}, "AUTH_KEY_ENCRYPTION_KEY=*** is not valid"),
         ({"AUTH_KEY_ENCRYPTION_KEY": key}, "DATABASE_URL is not set"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud is not valid"),
+        (
+            {
+                "AUTH_KEY_ENCRYPTION_KEY": key, "DATABASE_URL": "postgresql://127.0.0.1/x",
+                "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "KAFKA_NO_SUCH_THING": "1",
+            },
+            "KAFKA_NO_SUCH_THING=*** is not valid",
+        ),
     ):
         run = subprocess.run([binary], env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, text=True, timeout=60)
         check(
