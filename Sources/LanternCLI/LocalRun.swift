@@ -140,11 +140,7 @@ struct LocalRun: Sendable {
     ) async throws {
         self.progress("PostgreSQL", "port \(self.ports.postgres)")
         try await cluster.initialize()
-        try await supervisor.start(
-            Supervisor.Part(
-                name: "postgres", url: "postgresql://127.0.0.1:\(self.ports.postgres)", command: try cluster.command()
-            ) { process in try await cluster.prepare(databases: ["auth", "order", "activity"], process: process) }
-        )
+        try await self.startPostgres(supervisor, cluster)
         self.progress("broker", "port \(self.ports.broker)")
         let broker = self.ports.broker
         try await supervisor.start(
@@ -169,6 +165,26 @@ struct LocalRun: Sendable {
         }
         self.progress("Prometheus", "port \(self.ports.prometheus)")
         try await supervisor.start(try self.prometheus())
+    }
+
+    /// After a `kill -9` the old server's sessions, and its entry in the process table, are there for a moment more.
+    private func startPostgres(_ supervisor: Supervisor, _ cluster: PostgresCluster) async throws {
+        let deadline = ContinuousClock.now + .seconds(20)
+        while true {
+            do {
+                return try await supervisor.start(
+                    Supervisor.Part(
+                        name: "postgres", url: "postgresql://127.0.0.1:\(self.ports.postgres)",
+                        command: try cluster.command()
+                    ) { try await cluster.prepare(databases: ["auth", "order", "activity"], process: $0) }
+                )
+            } catch let error as LocalError
+                where ["postmaster.pid", "shared memory"].contains(where: error.description.contains)
+                && ContinuousClock.now < deadline
+            {
+                try await Task.sleep(for: .milliseconds(300))
+            }
+        }
     }
 
     private func service(_ name: String, port: Int, _ environment: LocalEnvironment) -> Supervisor.Part {

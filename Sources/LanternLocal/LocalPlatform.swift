@@ -40,6 +40,16 @@ public struct ProcessStatus: Codable, Sendable, Equatable {
     /// `starting`, `running`, `restarting` or `stopped`.
     public var state: String
     public var restarts: Int
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(self.name, forKey: .name)
+        try container.encode(self.url, forKey: .url)
+        // Present and null where nothing runs.
+        try container.encode(self.pid, forKey: .pid)
+        try container.encode(self.state, forKey: .state)
+        try container.encode(self.restarts, forKey: .restarts)
+    }
 }
 
 /// What a running platform leaves in `.lantern/state.json`.

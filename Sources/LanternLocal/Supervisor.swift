@@ -52,8 +52,19 @@ public final class Supervisor: Sendable {
                 name: part.name, url: part.url, pid: nil, state: "starting", restarts: 0
             )
         }
-        let child = try await self.launch(part)
-        try await part.awaitReady(child)
+        let child: ChildProcess
+        do {
+            child = try await self.launch(part)
+            try await part.awaitReady(child)
+        } catch {
+            // It was never part of the platform; it may be tried again.
+            await self.state.withLock { $0.children.removeValue(forKey: part.name) }?.stop()
+            self.state.withLock { state in
+                state.order.removeAll { $0 == part.name }
+                state.statuses[part.name] = nil
+            }
+            throw error
+        }
         self.update(part.name) { $0.state = "running" }
         let watcher = Task { await self.watch(part, child) }
         self.state.withLock { $0.watchers[part.name] = watcher }

@@ -371,7 +371,7 @@ def stopped(platform):
     rows = platform.pids().values()
     run = platform.down()
     check("down stops everything", run.returncode == 0, run.stdout + run.stderr)
-    left = [row["name"] for row in rows if row["pid"] and os.path.exists(f"/proc/{row['pid']}")]
+    left = [row["name"] for row in rows if row.get("pid") and os.path.exists(f"/proc/{row['pid']}")]
     check("nothing is left running", not left, left)
 
 
