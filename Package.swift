@@ -223,7 +223,8 @@ let package = Package(
             name: "LanternHTTPTests", dependencies: ["LanternHTTP", hummingbird, httpTypes], swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternEventsTests", dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres"],
+            name: "LanternEventsTests",
+            dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres", "TestSupport", logging, tracing],
             swiftSettings: settings
         ),
         .testTarget(
