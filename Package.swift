@@ -220,7 +220,12 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternHTTPTests", dependencies: ["LanternHTTP", hummingbird, httpTypes], swiftSettings: settings
+            name: "LanternHTTPTests",
+            dependencies: [
+                "LanternHTTP", "LanternMetrics", "LanternTracing", hummingbird, httpClient, httpTypes, lifecycle,
+                logging, metrics, nioCore, nioHTTP1, tracing,
+            ],
+            swiftSettings: settings
         ),
         .testTarget(
             name: "LanternEventsTests",
@@ -232,7 +237,15 @@ let package = Package(
             dependencies: ["LanternIdentity", crypto, .product(name: "JWTKit", package: "jwt-kit")],
             swiftSettings: settings
         ),
-        .testTarget(name: "LanternTests", dependencies: ["Lantern"], swiftSettings: settings),
+        .testTarget(
+            name: "LanternTests",
+            dependencies: [
+                "Lantern", "LanternHTTP", "LanternKafkaTesting", "LanternMetrics", "LanternPostgres", "TestSupport",
+                hummingbird, httpTypes, logging, nioCore,
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            swiftSettings: settings
+        ),
         .testTarget(name: "AuthServiceTests", dependencies: ["AuthService", "Lantern"], swiftSettings: settings),
         .testTarget(
             name: "OrderServiceTests",

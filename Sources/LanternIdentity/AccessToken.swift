@@ -8,6 +8,8 @@ public struct AccessToken: JWTPayload, Sendable {
     public var audience: [String]
     public var expires: Int64
     public var issuedAt: Int64
+    /// Not valid before this time, where the issuer says so (`nbf`).
+    public var notBefore: Int64?
     public var id: String
     public var clientID: String
     public var scope: String
@@ -36,6 +38,7 @@ public struct AccessToken: JWTPayload, Sendable {
         case audience = "aud"
         case expires = "exp"
         case issuedAt = "iat"
+        case notBefore = "nbf"
         case id = "jti"
         case clientID = "client_id"
         case scope, roles
@@ -54,6 +57,7 @@ public struct AccessToken: JWTPayload, Sendable {
         }
         self.expires = try container.decode(Int64.self, forKey: .expires)
         self.issuedAt = try container.decode(Int64.self, forKey: .issuedAt)
+        self.notBefore = try container.decodeIfPresent(Int64.self, forKey: .notBefore)
         self.id = try container.decode(String.self, forKey: .id)
         self.clientID = try container.decode(String.self, forKey: .clientID)
         self.scope = try container.decodeIfPresent(String.self, forKey: .scope) ?? ""
@@ -68,6 +72,7 @@ public struct AccessToken: JWTPayload, Sendable {
         try container.encode(self.audience, forKey: .audience)
         try container.encode(self.expires, forKey: .expires)
         try container.encode(self.issuedAt, forKey: .issuedAt)
+        try container.encodeIfPresent(self.notBefore, forKey: .notBefore)
         try container.encode(self.id, forKey: .id)
         try container.encode(self.clientID, forKey: .clientID)
         try container.encode(self.scope, forKey: .scope)
@@ -88,6 +93,7 @@ public struct TokenError: Error, Sendable, CustomStringConvertible {
         case expired
         case wrongIssuer = "wrong_issuer"
         case wrongAudience = "wrong_audience"
+        case notYetValid = "not_yet_valid"
         /// The key set could not be fetched, so nobody can say.
         case keysUnavailable = "keys_unavailable"
     }

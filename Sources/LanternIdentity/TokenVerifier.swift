@@ -57,6 +57,9 @@ public struct TokenVerifier: Sendable {
         guard claims.issuedAt <= now + self.leeway else {
             throw TokenError(code: .malformed, message: "the token was issued in the future")
         }
+        guard claims.notBefore ?? .min <= now + self.leeway else {
+            throw TokenError(code: .notYetValid, message: "the token is not valid yet")
+        }
         guard claims.issuer == self.issuer else {
             throw TokenError(code: .wrongIssuer, message: "the token is of another issuer")
         }

@@ -39,6 +39,8 @@ final class PostgresTelemetry: Sendable {
         // Up to the last "@" it is user and password, however they were written.
         let whole = url[scheme.upperBound...]
         let location = whole.prefix { $0 != "?" }
+        // A "?" that nobody escaped may be one of the password: then nothing can be told apart, and nothing is shown.
+        if !location.contains("@"), whole.contains("@") { return ("", "") }
         let rest = location.lastIndex(of: "@").map { whole[whole.index(after: $0)...] } ?? whole
         let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
         let authority = rest[..<slash]

@@ -127,6 +127,18 @@ struct TokenVerifierTests {
         }
     }
 
+    @Test(
+        "a token is no good before its time, but for the leeway (RFC 7519, section 4.1.5)",
+        arguments: [(-900, true), (30, true), (31, false)] as [(Int64, Bool)])
+    func notBefore(seconds: Int64, isValid: Bool) async throws {
+        let token = try self.signer.token(self.claims { $0.notBefore = Self.now + seconds })
+        if isValid {
+            #expect(try await self.verifier().verify(token, now: Self.now).id == "t-1")
+        } else {
+            #expect(try await self.refusal(of: token) == .notYetValid)
+        }
+    }
+
     // MARK: - For whom, from whom
 
     @Test(

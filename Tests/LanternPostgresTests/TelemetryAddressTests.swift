@@ -50,7 +50,8 @@ struct TelemetryAddressTests {
         arguments: [
             "postgresql://db.example?user=ada&password=s3cret", "postgresql://?host=/run/postgresql&password=s3cret",
             // Not a URI that libpq takes, but one that an operator may write: the slash should have been %2F.
-            "postgresql://ada:s3cret/x@db.example/shop",
+            "postgresql://ada:s3cret/x@db.example/shop", "postgresql://ada:s3cret?x@db.example/shop",
+            "postgresql://ada:s3cret/x?y@db.example/shop",
         ]
     )
     func hidesParameters(url: String) {

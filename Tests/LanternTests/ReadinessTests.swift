@@ -1,0 +1,258 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import HummingbirdTesting
+import LanternHTTP
+import LanternKafkaTesting
+import LanternMetrics
+import LanternPostgres
+import Logging
+import NIOCore
+import Synchronization
+import Testing
+import TestSupport
+
+@testable import Lantern
+
+/// A service with a database and an outbox, as far as its probes go: assembled, and nothing of it runs.
+private struct ProbedService {
+    /// The body of `/readyz`.
+    struct Answer: Decodable {
+        struct Dependency: Decodable {
+            var status: String
+            var required: Bool
+            var age_seconds: Double
+            var detail: String?
+        }
+
+        var status: String
+        var dependencies: [String: Dependency]
+    }
+
+    let readiness: Readiness
+    private let database: PostgresClient
+    private let application: Application<RouterResponder<PlatformContext>>
+
+    /// - Parameter database: A connection URI; a new, empty database where it is `nil`.
+    init(database: String? = nil, kafka: String) async throws {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let url: String
+        if let database { url = database } else { url = try await TestCluster.shared.database("probed") }
+        let platform = Platform(
+            name: "probed", settings: Settings(environment: ["DATABASE_URL": url, "KAFKA_BOOTSTRAP_SERVERS": kafka]),
+            logger: logger
+        )
+        let client = try platform.postgres(migrations: [])
+        _ = try platform.outbox(in: client)
+        let router = Router(context: PlatformContext.self)
+        AdminRoutes(readiness: platform.readiness, registry: MetricsRegistry()).register(on: router)
+        self.readiness = platform.readiness
+        self.database = client
+        self.application = Application(router: router, logger: logger)
+    }
+
+    func readyz() async throws -> (code: Int, answer: Answer) {
+        let response = try await self.application.test(.router) { client in
+            try await client.executeRequest(uri: "/readyz", method: .get, headers: [:], body: nil)
+        }
+        #expect(response.headers[.contentType] == "application/json")
+        #expect(response.headers[.cacheControl] == "no-store")
+        let body = Data(response.body.readableBytesView)
+        return (response.status.code, try JSONDecoder().decode(Answer.self, from: body))
+    }
+
+    func close() { self.database.close() }
+}
+
+@Suite("Whether a service is ready, over HTTP")
+struct ReadyzTests {
+    /// A URI of a server that is not there: libpq finds no socket in a folder that does not exist.
+    private static let noDatabase = "postgresql:///probed?host=/nonexistent"
+
+    @Test("a service whose dependencies answer is up, and each dependency is shown with its age")
+    func up() async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        let service = try await ProbedService(kafka: broker.bootstrapServers)
+        defer { service.close() }
+        service.readiness.started()
+
+        let start = ContinuousClock.now
+        let (code, answer) = try await service.readyz()
+        let elapsed = start.duration(to: .now) / Duration.seconds(1)
+        #expect(code == 200)
+        #expect(answer.status == "up")
+        #expect(Set(answer.dependencies.keys) == ["kafka", "postgres"])
+        let kafka = try #require(answer.dependencies["kafka"])
+        #expect(kafka.status == "up")
+        #expect(!kafka.required)
+        #expect(kafka.detail == nil)
+        let postgres = try #require(answer.dependencies["postgres"])
+        #expect(postgres.status == "up")
+        #expect(postgres.required)
+        #expect(postgres.detail == nil)
+        // Both were asked for this answer.
+        #expect((0...elapsed).contains(kafka.age_seconds))
+        #expect((0...elapsed).contains(postgres.age_seconds))
+    }
+
+    @Test("without a broker a service is degraded, and ready all the same")
+    func brokerAway() async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        broker.setDown(true)
+        let service = try await ProbedService(kafka: broker.bootstrapServers)
+        defer { service.close() }
+        service.readiness.started()
+
+        let (code, answer) = try await service.readyz()
+        #expect(code == 200)
+        #expect(answer.status == "degraded")
+        let kafka = try #require(answer.dependencies["kafka"])
+        #expect(kafka.status == "degraded")
+        #expect(!kafka.required)
+        #expect(kafka.detail == "unavailable")
+        #expect(answer.dependencies["postgres"]?.status == "up")
+    }
+
+    @Test("a broker that goes is noticed, and so is its return; the service is ready all the while")
+    func brokerGoesAndComesBack() async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        let service = try await ProbedService(kafka: broker.bootstrapServers)
+        defer { service.close() }
+        service.readiness.started()
+
+        func becomes(_ status: String) async throws -> Bool {
+            try await eventually { () -> Bool? in
+                let (code, answer) = try await service.readyz()
+                #expect(code == 200)
+                return answer.dependencies["kafka"]?.status == status && answer.status == status ? true : nil
+            } ?? false
+        }
+        #expect(try await becomes("up"))
+        broker.setDown(true)
+        #expect(try await becomes("degraded"))
+        broker.setDown(false)
+        #expect(try await becomes("up"))
+    }
+
+    @Test("one broker of several is enough")
+    func oneOfSeveral() async throws {
+        let away = try EmbeddedBroker()
+        defer { away.stop() }
+        away.setDown(true)
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        let service = try await ProbedService(kafka: "\(away.bootstrapServers),\(broker.bootstrapServers)")
+        defer { service.close() }
+        service.readiness.started()
+
+        let (code, answer) = try await service.readyz()
+        #expect(code == 200)
+        #expect(answer.dependencies["kafka"]?.status == "up")
+    }
+
+    @Test("without its own database a service is not ready, whatever Kafka says", arguments: [false, true])
+    func databaseAway(brokerIsAway: Bool) async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        broker.setDown(brokerIsAway)
+        let service = try await ProbedService(database: Self.noDatabase, kafka: broker.bootstrapServers)
+        defer { service.close() }
+        service.readiness.started()
+
+        let (code, answer) = try await service.readyz()
+        #expect(code == 503)
+        #expect(answer.status == "down")
+        let postgres = try #require(answer.dependencies["postgres"])
+        #expect(postgres.status == "down")
+        #expect(postgres.required)
+        #expect(postgres.detail == "connect")
+        #expect(answer.dependencies["kafka"]?.status == (brokerIsAway ? "degraded" : "up"))
+    }
+
+    @Test("a service that starts is not ready, though its dependencies are up")
+    func starting() async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        let service = try await ProbedService(kafka: broker.bootstrapServers)
+        defer { service.close() }
+
+        let (code, answer) = try await service.readyz()
+        #expect(code == 503)
+        #expect(answer.status == "starting")
+        #expect(answer.dependencies.mapValues(\.status) == ["kafka": "up", "postgres": "up"])
+    }
+
+    @Test("a service that drains is not ready, though its dependencies are up, and a late start does not undo it")
+    func draining() async throws {
+        let broker = try EmbeddedBroker()
+        defer { broker.stop() }
+        let service = try await ProbedService(kafka: broker.bootstrapServers)
+        defer { service.close() }
+        service.readiness.draining()
+        service.readiness.started()
+
+        let (code, answer) = try await service.readyz()
+        #expect(code == 503)
+        #expect(answer.status == "draining")
+        #expect(answer.dependencies.mapValues(\.status) == ["kafka": "up", "postgres": "up"])
+    }
+}
+
+@Suite("How dependencies are asked")
+struct ReadinessTests {
+    private struct Refused: Error, CustomStringConvertible {
+        var description: String { "password s3cret of ada was refused" }
+    }
+
+    @Test("a dependency that only degrades leaves a service ready; a required one does not")
+    func required() async {
+        let readiness = Readiness()
+        readiness.started()
+        readiness.add("kafka", required: false) { throw Refused() }
+        #expect(await readiness.report().ready)
+        readiness.add("postgres", required: true) { throw Refused() }
+        let (ready, dependencies) = await readiness.report()
+        #expect(!ready)
+        #expect(dependencies.mapValues(\.status) == ["kafka": .degraded, "postgres": .down])
+    }
+
+    @Test("the code of an error is shown, its text is not")
+    func detail() async {
+        let readiness = Readiness()
+        readiness.add("kafka", required: false) { throw Refused() }
+        readiness.add("postgres", required: true) {
+            throw PostgresError(code: .connect, message: "password s3cret of ada was refused")
+        }
+        let dependencies = await readiness.report().dependencies
+        #expect(dependencies.mapValues(\.detail) == ["kafka": "unavailable", "postgres": "connect"])
+    }
+
+    @Test("one probe after the other asks a dependency once a second at most")
+    func rate() async {
+        let asked = Mutex(0)
+        let readiness = Readiness()
+        readiness.add("kafka", required: false) { asked.withLock { $0 += 1 } }
+        let start = ContinuousClock.now
+        for _ in 0..<100 { _ = await readiness.report() }
+        let seconds = Int(start.duration(to: .now).components.seconds)
+        let count = asked.withLock { $0 }
+        #expect(count >= 1)
+        // Once, unless the machine took longer than a second.
+        #expect(count <= 1 + seconds)
+    }
+
+    @Test("a dependency that does not answer in time is as good as away", .timeLimit(.minutes(1)))
+    func silent() async {
+        let readiness = Readiness()
+        readiness.started()
+        readiness.add("postgres", required: true) { try await Task.sleep(for: .seconds(3_600)) }
+        let (ready, dependencies) = await readiness.report()
+        #expect(!ready)
+        #expect(dependencies["postgres"]?.status == .down)
+        #expect(dependencies["postgres"]?.detail?.hasPrefix("no answer within") == true)
+    }
+}
