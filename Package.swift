@@ -234,7 +234,9 @@ let package = Package(
         ),
         .testTarget(
             name: "LanternIdentityTests",
-            dependencies: ["LanternIdentity", crypto, .product(name: "JWTKit", package: "jwt-kit")],
+            dependencies: [
+                "LanternIdentity", crypto, httpClient, nioCore, .product(name: "JWTKit", package: "jwt-kit"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

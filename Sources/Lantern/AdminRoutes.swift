@@ -15,8 +15,8 @@ struct AdminRoutes {
     private struct Liveness: Encodable { var status: String }
 
     private struct Ready: Encodable {
-        var status: String
-        var dependencies: [String: Readiness.Report]
+        var status: Readiness.Report.Status
+        var dependencies: [String: Readiness.Dependency]
     }
 
     func register(on router: Router<PlatformContext>) {
@@ -31,16 +31,10 @@ struct AdminRoutes {
             )
         }
         router.get("/readyz") { _, _ in
-            let (ready, dependencies) = await self.readiness.report()
-            let status =
-                switch self.readiness.phase {
-                case .starting: "starting"
-                case .draining: "draining"
-                case .serving:
-                    !ready ? "down" : dependencies.values.contains { $0.status == .degraded } ? "degraded" : "up"
-                }
+            let report = await self.readiness.report()
             return try JSON.response(
-                Ready(status: status, dependencies: dependencies), status: ready ? .ok : .serviceUnavailable,
+                Ready(status: report.status, dependencies: report.dependencies),
+                status: report.ready ? .ok : .serviceUnavailable,
                 headers: [.cacheControl: "no-store"]
             )
         }

@@ -63,14 +63,17 @@ public final class RemoteKeySet: KeySource {
     }
 
     /// As the OpenTelemetry conventions for HTTP clients name it.
-    private func record(status: String, since start: ContinuousClock.Instant) {
+    /// - Parameters:
+    ///   - status: Empty where there was no answer.
+    ///   - error: Empty where there was none.
+    private func record(status: String, error: String, since start: ContinuousClock.Instant) {
         let (seconds, attoseconds) = start.duration(to: .now).components
         let address = URL(string: self.url)?.host ?? ""
         CoreMetrics.Timer(
             label: "http_client_request_duration_seconds",
             dimensions: [
                 ("http_request_method", "GET"), ("server_address", address), ("http_response_status_code", status),
-                ("error_type", status == "200" ? "" : status.isEmpty ? "unreachable" : status),
+                ("error_type", error),
             ]
         ).recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
     }
@@ -91,14 +94,15 @@ public final class RemoteKeySet: KeySource {
     private func fetch() async -> Bool {
         let start = ContinuousClock.now
         var keys: [String: JWK]?
-        var status = ""
-        defer { self.record(status: status, since: start) }
+        var (status, failure) = ("", "")
+        defer { self.record(status: status, error: failure, since: start) }
         do {
             var request = HTTPClientRequest(url: self.url)
             request.headers.add(name: "accept", value: "application/jwk-set+json, application/json")
             let response = try await self.client.execute(request, timeout: .seconds(5))
             let body = try await response.body.collect(upTo: 1 << 20)
             status = "\(response.status.code)"
+            if response.status.code >= 400 { failure = status }
             if response.status == .ok {
                 let set = try JSONDecoder().decode(JWKS.self, from: Data(body.readableBytesView))
                 keys = Dictionary(
@@ -108,6 +112,8 @@ public final class RemoteKeySet: KeySource {
                 self.logger.warning("key set not fetched", metadata: ["status": "\(response.status.code)"])
             }
         } catch {
+            // An answer that is no key set is an answer all the same.
+            if status.isEmpty { failure = FetchFailure(error).rawValue }
             self.logger.warning("key set not fetched", error: error)
         }
         let fetched = keys

@@ -30,7 +30,8 @@ private final class SilentPort: Sendable {
     let number: Int
     private let descriptor: Int32
 
-    init() throws {
+    /// - Parameter listening: Connections are made then, and nothing on them is ever answered.
+    init(listening: Bool = false) throws {
         let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -39,6 +40,7 @@ private final class SilentPort: Sendable {
         let bound = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 Glibc.bind(descriptor, generic, length) == 0 && Glibc.getsockname(descriptor, generic, &length) == 0
+                    && (!listening || Glibc.listen(descriptor, 16) == 0)
             }
         }
         try #require(bound, "no port on loopback")
@@ -46,7 +48,7 @@ private final class SilentPort: Sendable {
         self.number = Int(UInt16(bigEndian: address.sin_port))
     }
 
-    deinit { Glibc.close(self.descriptor) }
+    func close() { Glibc.close(self.descriptor) }
 }
 
 @Suite("Calls to other services")
@@ -116,7 +118,7 @@ struct ServiceClientTests {
     /// Makes a call as a service does: while it handles a request, with a tracer and metrics of its own.
     /// - Returns: The status, and the span that surrounded the call.
     private func call(
-        _ client: HTTPClient, _ request: HTTPClientRequest
+        _ client: HTTPClient, _ request: HTTPClientRequest, timeout: Duration = .seconds(30)
     ) async throws -> (status: Int, surrounding: SpanContext) {
         let tracer = LanternTracer(sampler: .alwaysOn, processor: self.spans)
         let surrounding = tracer.startSpan("handle", context: .topLevel, ofKind: .server)
@@ -124,7 +126,7 @@ struct ServiceClientTests {
         let response = try await InstrumentationContext.withValue(surrounding.context) {
             try await withMetricsFactory(self.registry) {
                 try await withTracer(tracer) {
-                    try await ServiceClient(client: client).execute(request, timeout: 30)
+                    try await ServiceClient(client: client).execute(request, timeout: timeout)
                 }
             }
         }
@@ -197,6 +199,7 @@ struct ServiceClientTests {
             let span = try self.clientSpan()
             #expect(span.name == "GET")
             #expect(span.attributes.get("http.request.method") == SpanAttribute.string("GET"))
+            #expect(span.attributes.get("http.request.method_original") == nil)
             #expect(span.attributes.get("server.address") == SpanAttribute.string("127.0.0.1"))
             #expect(span.attributes.get("server.port") == SpanAttribute.int64(Int64(port)))
             #expect(
@@ -230,20 +233,99 @@ struct ServiceClientTests {
         }
     }
 
-    @Test("where nobody listens the call throws, and span and measurement name the error", .timeLimit(.minutes(1)))
-    func refused() async throws {
+    /// Expects a client span and a measurement, both failed in this way.
+    private func expectFailure(_ type: String, address: String = "127.0.0.1") throws {
+        let span = try self.clientSpan()
+        #expect(span.status == SpanStatus(code: .error))
+        #expect(span.attributes.get("error.type") == SpanAttribute.string(type))
+        #expect(span.attributes.get("http.response.status_code") == nil)
+        let labels = #"{error_type="\#(type)",http_request_method="GET",server_address="\#(address)"}"#
+        #expect(self.samples("count") == ["\(labels) 1"])
+    }
+
+    // NIO looks up 127.1 as it does a name, and then throws an error of another type.
+    @Test(
+        "where nobody listens the call throws, and is unreachable", .timeLimit(.minutes(1)),
+        arguments: ["127.0.0.1", "127.1"]
+    )
+    func refused(host: String) async throws {
         let port = try SilentPort()
+        defer { port.close() }
+        let url = "http://\(host):\(port.number)/v1/orders"
         try await self.withClient { client in
-            let request = HTTPClientRequest(url: "http://127.0.0.1:\(port.number)/v1/orders")
-            let thrown = await #expect(throws: (any Error).self) { try await self.call(client, request) }
-            let error = try #require(thrown)
-            let name = String(reflecting: type(of: error))
+            await #expect(throws: (any Error).self) { try await self.call(client, HTTPClientRequest(url: url)) }
+            try self.expectFailure("unreachable", address: host)
+        }
+    }
+
+    @Test(
+        "where no answer comes in time the call throws, and is a timeout", .timeLimit(.minutes(1)),
+        arguments: [.milliseconds(20), .zero, .seconds(-1), .seconds(Int64.min)] as [Duration]
+    )
+    func timeout(limit: Duration) async throws {
+        let port = try SilentPort(listening: true)
+        defer { port.close() }
+        let url = "http://127.0.0.1:\(port.number)/v1/orders"
+        try await self.withClient { client in
+            await #expect(throws: HTTPClientError.deadlineExceeded) {
+                try await self.call(client, HTTPClientRequest(url: url), timeout: limit)
+            }
+            try self.expectFailure("timeout")
+        }
+    }
+
+    @Test("no time limit is too long", .timeLimit(.minutes(1)))
+    func patience() async throws {
+        try await self.withServer { port, client in
+            let request = HTTPClientRequest(url: "http://127.0.0.1:\(port)/v1/orders")
+            let (status, _) = try await self.call(client, request, timeout: .seconds(Int64.max))
+            #expect(status == 200)
+        }
+    }
+
+    @Test("a call whose task is cancelled throws, and is cancelled", .timeLimit(.minutes(1)))
+    func cancelled() async throws {
+        let port = try SilentPort(listening: true)
+        defer { port.close() }
+        let url = "http://127.0.0.1:\(port.number)/v1/orders"
+        try await self.withClient { client in
+            let call = Task { try await self.call(client, HTTPClientRequest(url: url), timeout: .seconds(600)) }
+            call.cancel()
+            await #expect(throws: CancellationError.self) { try await call.value }
+            try self.expectFailure("cancelled")
+        }
+    }
+
+    @Test("a method that the conventions do not know is named in an attribute only", .timeLimit(.minutes(1)))
+    func unknownMethod() async throws {
+        try await self.withServer { port, client in
+            var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)/v1/orders")
+            request.method = .PROPFIND
+            let (status, _) = try await self.call(client, request)
+            #expect(status == 404)
             let span = try self.clientSpan()
-            #expect(span.status == SpanStatus(code: .error))
-            #expect(span.attributes.get("error.type") == SpanAttribute.string(name))
-            #expect(span.attributes.get("http.response.status_code") == nil)
-            let labels = #"{error_type="\#(name)",http_request_method="GET",server_address="127.0.0.1"}"#
+            #expect(span.name == "HTTP")
+            #expect(span.attributes.get("http.request.method") == SpanAttribute.string("_OTHER"))
+            #expect(span.attributes.get("http.request.method_original") == SpanAttribute.string("PROPFIND"))
+            let labels =
+                #"{error_type="404",http_request_method="_OTHER","#
+                + #"http_response_status_code="404",server_address="127.0.0.1"}"#
             #expect(self.samples("count") == ["\(labels) 1"])
+        }
+    }
+
+    @Test("of a URL whose parts cannot be told apart only the scheme is shown", .timeLimit(.minutes(1)))
+    func unclearTarget() async throws {
+        try await self.withClient { client in
+            let request = HTTPClientRequest(url: "http://ada:s3/cret@127.0.0.1/v1/orders")
+            // No time: what it is sent to, if anything, does not matter.
+            await #expect(throws: (any Error).self) { try await self.call(client, request, timeout: .zero) }
+            let span = try self.clientSpan()
+            #expect(span.attributes.get("url.full") == SpanAttribute.string("http://"))
+            #expect(span.attributes.get("server.address") == nil)
+            #expect(span.attributes.get("server.port") == nil)
+            #expect(self.samples("count").count == 1)
+            #expect(!self.samples("count").contains { $0.contains("server_address") })
         }
     }
 

@@ -202,6 +202,38 @@ struct ReadyzTests {
     }
 }
 
+/// Holds whoever waits, until it is opened.
+private struct Gate: Sendable {
+    private let opening: AsyncStream<Void>.Continuation
+    private let opened: Task<Void, Never>
+
+    init() {
+        let (stream, opening) = AsyncStream.makeStream(of: Void.self)
+        self.opening = opening
+        self.opened = Task { for await _ in stream {} }
+    }
+
+    func open() { self.opening.finish() }
+
+    /// Goes on when the gate is open, and not because the task is cancelled.
+    func wait() async { await self.opened.value }
+}
+
+private final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    var value: Int { self.count.withLock { $0 } }
+
+    /// - Returns: How many there are with this one.
+    @discardableResult
+    func add() -> Int {
+        self.count.withLock { count in
+            count += 1
+            return count
+        }
+    }
+}
+
 @Suite("How dependencies are asked")
 struct ReadinessTests {
     private struct Refused: Error, CustomStringConvertible {
@@ -215,9 +247,39 @@ struct ReadinessTests {
         readiness.add("kafka", required: false) { throw Refused() }
         #expect(await readiness.report().ready)
         readiness.add("postgres", required: true) { throw Refused() }
-        let (ready, dependencies) = await readiness.report()
-        #expect(!ready)
-        #expect(dependencies.mapValues(\.status) == ["kafka": .degraded, "postgres": .down])
+        let report = await readiness.report()
+        #expect(!report.ready)
+        #expect(report.dependencies.mapValues(\.status) == ["kafka": .degraded, "postgres": .down])
+    }
+
+    @Test(
+        "status and readiness follow from one phase and what the dependencies say",
+        arguments: [
+            (.starting, [], .starting, false), (.starting, [.up], .starting, false),
+            (.serving, [], .up, true), (.serving, [.up, .up], .up, true),
+            (.serving, [.up, .degraded], .degraded, true), (.serving, [.degraded, .down], .down, false),
+            (.draining, [.up], .draining, false), (.draining, [.down], .draining, false),
+        ] as [(Readiness.Phase, [Readiness.Dependency.Status], Readiness.Report.Status, Bool)]
+    )
+    func status(
+        phase: Readiness.Phase, statuses: [Readiness.Dependency.Status], status: Readiness.Report.Status, ready: Bool
+    ) {
+        var report = Readiness.Report(phase: phase, dependencies: [:])
+        for (index, status) in statuses.enumerated() {
+            report.dependencies["\(index)"] = Readiness.Dependency(status: status, required: true, age_seconds: 0)
+        }
+        #expect(report.status == status)
+        #expect(report.ready == ready)
+    }
+
+    @Test("a service that begins to drain while it is asked says so, and is not ready")
+    func drainsMeanwhile() async {
+        let readiness = Readiness()
+        readiness.started()
+        readiness.add("kafka", required: false) { [weak readiness] in readiness?.draining() }
+        let report = await readiness.report()
+        #expect(report.status == .draining)
+        #expect(!report.ready)
     }
 
     @Test("the code of an error is shown, its text is not")
@@ -231,28 +293,76 @@ struct ReadinessTests {
         #expect(dependencies.mapValues(\.detail) == ["kafka": "unavailable", "postgres": "connect"])
     }
 
-    @Test("one probe after the other asks a dependency once a second at most")
-    func rate() async {
-        let asked = Mutex(0)
-        let readiness = Readiness()
-        readiness.add("kafka", required: false) { asked.withLock { $0 += 1 } }
-        let start = ContinuousClock.now
+    @Test("one probe after the other has the same answer, as long as it is fresh")
+    func fresh() async {
+        let asked = Counter()
+        let readiness = Readiness(freshness: .seconds(3_600))
+        readiness.add("kafka", required: false) { asked.add() }
         for _ in 0..<100 { _ = await readiness.report() }
-        let seconds = Int(start.duration(to: .now).components.seconds)
-        let count = asked.withLock { $0 }
-        #expect(count >= 1)
-        // Once, unless the machine took longer than a second.
-        #expect(count <= 1 + seconds)
+        #expect(asked.value == 1)
+    }
+
+    @Test("an answer that is no longer fresh is asked for again")
+    func stale() async {
+        let asked = Counter()
+        let readiness = Readiness(freshness: .zero)
+        readiness.add("kafka", required: false) { asked.add() }
+        for _ in 0..<3 { _ = await readiness.report() }
+        #expect(asked.value == 3)
+    }
+
+    @Test("probes at the same time share one ask", .timeLimit(.minutes(1)))
+    func shared() async {
+        let probes = 100
+        let (arrived, asked) = (Counter(), Counter())
+        let answer = Gate()
+        let readiness = Readiness(freshness: .seconds(3_600), timeLimit: .seconds(3_600))
+        readiness.started()
+        readiness.add("postgres", required: true) {
+            asked.add()
+            await answer.wait()
+        }
+        await withTaskGroup(of: Bool.self) { group in
+            for _ in 0..<probes {
+                group.addTask {
+                    // There is no answer before all have come.
+                    if arrived.add() == probes { answer.open() }
+                    return await readiness.report().ready
+                }
+            }
+            for await ready in group { #expect(ready) }
+        }
+        #expect(asked.value == 1)
+    }
+
+    @Test("a probe that gives up does not make a dependency look away", .timeLimit(.minutes(1)))
+    func cancelled() async {
+        let (asked, answer) = (Gate(), Gate())
+        let readiness = Readiness(freshness: .seconds(3_600), timeLimit: .seconds(3_600))
+        readiness.started()
+        readiness.add("postgres", required: true) {
+            asked.open()
+            await answer.wait()
+            try Task.checkCancellation()
+        }
+        let probe = Task { await readiness.report().ready }
+        await asked.wait()
+        probe.cancel()
+        answer.open()
+        #expect(await probe.value)
+        let report = await readiness.report()
+        #expect(report.ready)
+        #expect(report.dependencies.mapValues(\.detail) == ["postgres": nil])
     }
 
     @Test("a dependency that does not answer in time is as good as away", .timeLimit(.minutes(1)))
     func silent() async {
-        let readiness = Readiness()
+        let readiness = Readiness(timeLimit: .milliseconds(10))
         readiness.started()
         readiness.add("postgres", required: true) { try await Task.sleep(for: .seconds(3_600)) }
-        let (ready, dependencies) = await readiness.report()
-        #expect(!ready)
-        #expect(dependencies["postgres"]?.status == .down)
-        #expect(dependencies["postgres"]?.detail?.hasPrefix("no answer within") == true)
+        let report = await readiness.report()
+        #expect(!report.ready)
+        #expect(report.dependencies["postgres"]?.status == .down)
+        #expect(report.dependencies["postgres"]?.detail?.hasPrefix("no answer within") == true)
     }
 }

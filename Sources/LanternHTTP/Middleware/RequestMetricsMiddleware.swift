@@ -38,7 +38,7 @@ public struct RequestMetricsMiddleware: RouterMiddleware {
     ) async throws -> Response {
         let handles = self.handles
         let start = ContinuousClock.now
-        let method = HTTPMethodName(request.method).label
+        let method = HTTPMethodName(request.method.rawValue).label
         handles.activeMeter.set(handles.active.add(1, ordering: .relaxed).newValue)
         @Sendable func finish(status: Int) {
             handles.activeMeter.set(handles.active.subtract(1, ordering: .relaxed).newValue)

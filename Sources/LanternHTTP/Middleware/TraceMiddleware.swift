@@ -21,11 +21,11 @@ public struct TraceMiddleware: RouterMiddleware {
         if self.quiet.contains(request) { return try await next(request, context) }
         var parent = InstrumentationContext.topLevel
         InstrumentationSystem.instrument.extract(request.headers, into: &parent, using: HTTPFieldCarrier())
-        let method = HTTPMethodName(request.method)
+        let method = HTTPMethodName(request.method.rawValue)
         let span = startSpan(method.display, context: parent, ofKind: .server)
         span.updateAttributes { attributes in
             attributes["http.request.method"] = method.label
-            if method.label == "_OTHER" { attributes["http.request.method_original"] = request.method.rawValue }
+            attributes["http.request.method_original"] = method.original
             attributes["url.path"] = request.uri.path
             attributes["url.scheme"] = "http"
             attributes["network.protocol.name"] = "http"
@@ -60,24 +60,6 @@ public struct TraceMiddleware: RouterMiddleware {
             response.afterBody { _ in span.end() }
             return response
         }
-    }
-}
-
-/// Methods as the conventions want them: those that are known, all others `_OTHER`, so that a scanner makes no series.
-struct HTTPMethodName {
-    /// For attributes and labels.
-    let label: String
-    /// For span names: `HTTP` where the method is not known.
-    let display: String
-
-    private static let known: Set<String> = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-    ]
-
-    init(_ method: HTTPRequest.Method) {
-        let known = Self.known.contains(method.rawValue)
-        self.label = known ? method.rawValue : "_OTHER"
-        self.display = known ? method.rawValue : "HTTP"
     }
 }
 
