@@ -32,17 +32,28 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	scripts/check-deployment
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
+.PHONY: bench bench-metrics
+bench: bench-metrics ## Runs all benchmarks, each beside a baseline
+
+bench-metrics: install ## Runs the benchmarks of the metrics registry
+	swift build -c release --product bench-metrics
+	.build/release/bench-metrics
+
 .PHONY: lint
 lint: ## Checks formatting and scripts
-	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+	swift format lint --strict --recursive --parallel Sources Tests Benchmarks Package.swift
 	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment Tests/External/run .ci/run
 
 .PHONY: format
 format: ## Formats the Swift code in place
-	swift format format --in-place --recursive --parallel Sources Tests Package.swift
+	swift format format --in-place --recursive --parallel Sources Tests Benchmarks Package.swift
 
 .PHONY: generate
-generate: ## Generates the OTLP messages (needs protoc and protoc-gen-swift)
+generate: ## Generates the list of metrics in docs/metrics.md
+	LANTERN_GENERATE=1 swift test --filter MetricsPageTests
+
+.PHONY: generate-otlp
+generate-otlp: ## Generates the OTLP messages (needs protoc and protoc-gen-swift)
 	protoc --swift_out=Sources/LanternTracing/Protobuf --swift_opt=Visibility=Internal \
 	  --swift_opt=UseAccessLevelOnImports=true --proto_path=Sources/LanternTracing/Protobuf otlp.proto
 

@@ -34,6 +34,7 @@ let package = Package(
         .library(name: "LanternIdentity", targets: ["LanternIdentity"]),
         .library(name: "LanternLogging", targets: ["LanternLogging"]),
         .library(name: "LanternMetrics", targets: ["LanternMetrics"]),
+        .library(name: "LanternMetricsTesting", targets: ["LanternMetricsTesting"]),
         .library(name: "LanternTracing", targets: ["LanternTracing"]),
         .library(name: "LanternPostgres", targets: ["LanternPostgres"]),
         .library(name: "LanternKafka", targets: ["LanternKafka"]),
@@ -78,6 +79,7 @@ let package = Package(
         .systemLibrary(name: "CRDKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CLanternSystem"),
+        .target(name: "CLanternMetrics"),
         .target(name: "CBrokerPort"),
 
         // MARK: Floor 0, tools
@@ -88,7 +90,7 @@ let package = Package(
         ),
         .target(
             name: "LanternMetrics",
-            dependencies: ["CZlib", logging, metrics],
+            dependencies: ["CLanternMetrics", "CZlib", logging, metrics],
             swiftSettings: settings
         ),
         .target(
@@ -117,6 +119,7 @@ let package = Package(
         ),
 
         // MARK: Floor 1, parts
+        .target(name: "LanternMetricsTesting", dependencies: ["LanternMetrics"], swiftSettings: settings),
         .target(
             name: "LanternHTTP",
             dependencies: [
@@ -190,6 +193,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // MARK: Benchmarks
+        .executableTarget(
+            name: "bench-metrics", dependencies: ["LanternMetrics", metrics], path: "Benchmarks/Metrics",
+            swiftSettings: settings
+        ),
+
         // MARK: Tests
         .target(
             name: "TestSupport",
@@ -202,7 +211,8 @@ let package = Package(
         .testTarget(
             name: "LanternMetricsTests",
             dependencies: [
-                "LanternMetrics", logging, metrics, .product(name: "CoreMetrics", package: "swift-metrics"),
+                "LanternMetrics", "LanternMetricsTesting", logging, metrics,
+                .product(name: "CoreMetrics", package: "swift-metrics"),
             ],
             swiftSettings: settings
         ),

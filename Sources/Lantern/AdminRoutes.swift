@@ -1,4 +1,3 @@
-import Foundation
 import HTTPTypes
 import Hummingbird
 import LanternHTTP
@@ -39,27 +38,31 @@ struct AdminRoutes {
             )
         }
         router.get("/metrics") { request, _ in
-            let body = self.registry.exposition()
-            var headers: HTTPFields = [.contentType: MetricsRegistry.textContentType, .vary: "accept-encoding"]
-            if Self.acceptsGzip(request.headers[.acceptEncoding]), let compressed = Gzip.compress(body) {
-                headers[.contentEncoding] = "gzip"
-                return Response(
-                    status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: compressed)))
-            }
-            return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+            let format = ExpositionFormat(accept: request.headers[values: .accept].joined(separator: ","))
+            let exposition = await self.registry.scrape(format)
+            var headers: HTTPFields = [
+                .contentType: format.contentType, .vary: "accept, accept-encoding", .cacheControl: "no-store",
+            ]
+            let encodings = request.headers[values: .acceptEncoding].joined(separator: ",")
+            let isCompressed = ContentCoding.acceptsGzip(encodings)
+            if isCompressed { headers[.contentEncoding] = "gzip" }
+            return Response(status: .ok, headers: headers, body: Self.body(exposition, isCompressed: isCompressed))
         }
     }
 
-    /// Whether `Accept-Encoding` (RFC 9110, section 12.5.3) names gzip, or `*`, with a weight above zero.
-    static func acceptsGzip(_ header: String?) -> Bool {
-        var any = false
-        for part in (header ?? "").lowercased().split(separator: ",") {
-            let pieces = part.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
-            guard let coding = pieces.first else { continue }
-            let weight = pieces.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
-            if coding == "gzip" || coding == "x-gzip" { return weight > 0 }
-            if coding == "*" { any = weight > 0 }
+    /// A body that is written as the scraper takes it: a scrape of any size needs the memory of a piece.
+    private static func body(_ exposition: Exposition, isCompressed: Bool) -> ResponseBody {
+        ResponseBody { writer in
+            let gzip = isCompressed ? GzipStream() : nil
+            if isCompressed, gzip == nil { throw OutOfMemory() }
+            while let piece = exposition.next() {
+                let bytes = gzip?.compress(piece) ?? piece
+                if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+            }
+            if let gzip { try await writer.write(ByteBuffer(bytes: gzip.compress(nil))) }
+            try await writer.finish(nil)
         }
-        return any
     }
+
+    private struct OutOfMemory: Error {}
 }

@@ -6,7 +6,8 @@ public enum MetricCatalogue {
         MetricDeclaration(
             "http_server_request_duration_seconds", .histogram,
             "Duration of HTTP server requests, until the body is written.",
-            labels: ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"]
+            labels: ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"],
+            isNative: true
         ),
         MetricDeclaration("http_server_active_requests", .gauge, "HTTP requests that are being handled."),
         MetricDeclaration(
@@ -58,7 +59,7 @@ public enum MetricCatalogue {
         MetricDeclaration(
             "lantern_event_visible_seconds", .histogram, "Time from the append of an event to its log index.",
             labels: ["source"],
-            buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600]
+            buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600], isNative: true
         ),
         MetricDeclaration(
             "lantern_source_gap_events", .gauge,
@@ -72,6 +73,15 @@ public enum MetricCatalogue {
             "lantern_dead_letters_total", .counter, "Records put aside, by reason.", labels: ["reason"]
         ),
         MetricDeclaration("lantern_log_size", .gauge, "Entries of the timeline that have a log index."),
+        MetricDeclaration(
+            "lantern_event_loop_lag_seconds", .histogram, "Time that work waited for an event loop, asked each second.",
+            buckets: MetricDeclaration.shortBuckets
+        ),
+        MetricDeclaration(
+            "lantern_executor_delay_seconds", .histogram,
+            "Time that a task waited for a thread of Swift's executor, asked each second.",
+            buckets: MetricDeclaration.shortBuckets
+        ),
         MetricDeclaration("lantern_log_dropped_total", .counter, "Log lines that could not be written."),
         MetricDeclaration("lantern_spans_dropped_total", .counter, "Spans that were dropped before export."),
         MetricDeclaration("lantern_spans_exported_total", .counter, "Spans that a collector has taken."),

@@ -9,6 +9,7 @@ import LanternPostgres
 import LanternTracing
 import Logging
 import NIOCore
+import NIOPosix
 import ServiceLifecycle
 import Synchronization
 import UnixSignals
@@ -76,6 +77,7 @@ public final class ServiceHost: Sendable {
         // Shut down from the end: stop serving, then timers, consumers and relay, then what they all need.
         var services: [any Service] = []
         if let exporter = self.telemetry.exporter { services.append(exporter) }
+        services.append(RuntimeMonitor(eventLoops: MultiThreadedEventLoopGroup.singleton))
         services += parts.0
         if self.settings.string("ADMIN_PORT") != nil {
             let router = Router(context: PlatformContext.self)

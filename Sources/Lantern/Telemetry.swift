@@ -44,6 +44,10 @@ public struct Telemetry: Sendable {
         self.logger = logger
 
         let registry = MetricsRegistry(logger: logger)
+        registry.takeExemplars {
+            guard let span = InstrumentationContext.current?.spanContext, span.isSampled else { return nil }
+            return ExemplarContext(traceID: span.traceID.description, spanID: span.spanID.description)
+        }
         registry.declare(MetricCatalogue.declarations)
         registry.collectProcess()
         let resource = try Self.resource(name: name, settings: settings)
@@ -55,7 +59,9 @@ public struct Telemetry: Sendable {
         _ = registry.makeCounter(label: "lantern_spans_dropped_total", dimensions: [])
         _ = registry.makeCounter(label: "lantern_spans_exported_total", dimensions: [])
         if let descriptor = sink as? FileDescriptorSink {
-            registry.collect { $0.add("lantern_log_dropped_total", .counter, value: Double(descriptor.droppedLines)) }
+            registry.collect("log") {
+                $0.add("lantern_log_dropped_total", .counter, value: Double(descriptor.droppedLines))
+            }
         } else {
             _ = registry.makeCounter(label: "lantern_log_dropped_total", dimensions: [])
         }

@@ -1,125 +1,206 @@
 import Synchronization
 
-/// Collects samples that callbacks give at scrape.
-public struct SampleSink {
-    struct Sample {
-        var labels: Labels
-        var value: Double
+/// One scrape, written piece by piece: whoever sends it asks for the next piece when the last one is gone, so that a scrape
+/// of any size takes no more memory than a piece.
+///
+/// Series that are made while it is written may or may not be in it. Safe from any task, one at a time.
+public final class Exposition: Sendable {
+    public let format: ExpositionFormat
+    private let registry: MetricsRegistry
+    private let writer: Mutex<ExpositionWriter>
+
+    init(registry: MetricsRegistry, format: ExpositionFormat, collected: SampleSink) {
+        self.format = format
+        self.registry = registry
+        // Cells of series that are dropped from now on stay as they are until this scrape is over.
+        registry.store.scrapeBegins()
+        self.writer = Mutex(ExpositionWriter(registry: registry, format: format, collected: collected))
     }
 
-    var samples: [String: (kind: MetricKind, samples: [Sample])] = [:]
+    deinit { self.registry.store.scrapeEnds() }
 
-    /// Adds one sample of a counter or gauge. `name` is the exposed name.
-    public mutating func add(
-        _ name: String, _ kind: MetricKind, labels: [(String, String)] = [], value: Double
-    ) {
-        self.samples[MetricName.family(name, kind: kind), default: (kind, [])].samples.append(
-            Sample(labels: Labels(labels), value: value)
-        )
+    /// The next piece, of some 64 KiB; `nil` at the end.
+    public func next() -> [UInt8]? {
+        self.writer.withLock { $0.next() }
     }
 }
 
 extension MetricsRegistry {
-    /// Media type of ``exposition()`` (Prometheus exposition formats, text format 0.0.4).
-    public static let textContentType = "text/plain; version=0.0.4; charset=utf-8"
+    /// Begins a scrape: runs the collectors, and writes as the caller asks for pieces.
+    public func scrape(_ format: ExpositionFormat = .text) async -> Exposition {
+        self.sweep()
+        return Exposition(registry: self, format: format, collected: await self.collected())
+    }
 
-    /// Everything that was recorded, in the Prometheus text format 0.0.4, families and series in a stable order.
-    public func exposition() -> [UInt8] {
-        let (families, declarations, collectors) = self.state.withLock { state in
-            (state.families, state.declarations, state.collectors)
-        }
-        var sink = SampleSink()
-        for collector in collectors { collector(&sink) }
+    /// A whole scrape at once.
+    public func exposition(_ format: ExpositionFormat = .text) async -> [UInt8] {
+        let exposition = await self.scrape(format)
+        var bytes: [UInt8] = []
+        while let piece = exposition.next() { bytes.append(contentsOf: piece) }
+        return bytes
+    }
+}
 
-        var text = ExpositionText()
-        for name in Set(families.keys).union(sink.samples.keys).sorted() {
-            let family = families[name]
-            let collected = sink.samples[name]
-            guard let kind = family?.kind ?? collected?.kind else { continue }
-            text.header(name, kind: kind, help: declarations[name]?.help)
-            for (labels, series) in (family?.series ?? [:]).sorted(by: { $0.key < $1.key }) {
-                if kind == .histogram {
-                    text.histogram(name, labels: labels, series: series)
+/// Walks over families and series, and hands each to the encoding of the format.
+struct ExpositionWriter {
+    /// A family with recorders, with samples of collectors, or both.
+    private struct Entry {
+        var name: String
+        var family: Family?
+        var collected: SampleSink.Samples?
+    }
+
+    private static let pieceSize = 64 * 1_024
+
+    private let entries: [Entry]
+    private let infos: Set<String>
+    private let declarations: [String: MetricDeclaration]
+    private var encoder: ExpositionEncoder
+    private var position = 0
+    private var chunks: [SeriesChunk] = []
+    private var chunk = -1
+    private var isDone = false
+
+    init(registry: MetricsRegistry, format: ExpositionFormat, collected: SampleSink) {
+        let (families, declarations) = registry.state.withLock { ($0.sorted, $0.declarations) }
+        var entries = families.map { Entry(name: $0.name, family: $0, collected: nil) }
+        if !collected.families.isEmpty {
+            let own = Dictionary(uniqueKeysWithValues: entries.indices.map { (entries[$0].name, $0) })
+            for (name, samples) in collected.families {
+                if let index = own[name] {
+                    // A collector cannot change the type of a metric that recorders have.
+                    if entries[index].family?.kind == samples.kind { entries[index].collected = samples }
                 } else {
-                    text.sample(name, labels: labels, value: series.value)
+                    entries.append(Entry(name: name, family: nil, collected: samples))
                 }
             }
-            for sample in (collected?.samples ?? []).sorted(by: { $0.labels < $1.labels }) {
-                text.sample(name, labels: sample.labels, value: sample.value)
+            entries.sort { $0.name < $1.name }
+        }
+        self.entries = entries
+        self.infos = collected.infos
+        self.declarations = declarations
+        self.encoder = ExpositionEncoder(
+            format: format, reader: registry.store.reader(), configuration: registry.configuration
+        )
+    }
+
+    mutating func next() -> [UInt8]? {
+        guard !self.isDone else { return nil }
+        while self.encoder.size < Self.pieceSize {
+            guard self.step() else {
+                self.isDone = true
+                self.encoder.finish()
+                break
             }
         }
-        return text.bytes
+        let piece = self.encoder.take()
+        return piece.isEmpty ? nil : piece
+    }
+
+    /// Writes the header of the next family, or its next chunk; `false` at the end.
+    private mutating func step() -> Bool {
+        if self.chunk >= 0, self.chunk < self.chunks.count {
+            self.encoder.add(self.chunks[self.chunk])
+            self.chunk += 1
+            return true
+        }
+        if self.chunk >= 0 {
+            if let collected = self.entries[self.position].collected { self.encoder.add(collected) }
+            self.encoder.endFamily()
+            self.position += 1
+            self.chunk = -1
+        }
+        guard self.position < self.entries.count else { return false }
+        let entry = self.entries[self.position]
+        self.chunks = entry.family?.chunks ?? []
+        self.chunk = 0
+        let declaration = entry.family?.declaration ?? self.declarations[entry.name]
+        guard !self.chunks.isEmpty || entry.collected != nil,
+            let kind = entry.family?.kind ?? entry.collected?.kind
+        else {
+            self.position += 1
+            self.chunk = -1
+            return true
+        }
+        self.encoder.beginFamily(
+            FamilyHeader(
+                name: entry.name, kind: kind, isInfo: self.infos.contains(entry.name), help: declaration?.help,
+                unit: declaration?.unit, family: entry.family
+            )
+        )
+        return true
     }
 }
 
-extension Labels: Comparable {
-    static func < (left: Labels, right: Labels) -> Bool {
-        left.pairs.lexicographicallyPrecedes(right.pairs) { ($0.name, $0.value) < ($1.name, $1.value) }
-    }
+/// What stands above the series of a family.
+struct FamilyHeader {
+    var name: String
+    var kind: MetricKind
+    var isInfo: Bool
+    var help: String?
+    var unit: String?
+    /// `nil` where only collectors give samples.
+    var family: Family?
 }
 
-/// Writes the text format, with the escaping it asks for: `\` and newline in help, and `"` too in label values.
-struct ExpositionText {
-    private(set) var bytes: [UInt8] = []
+/// The encoding of one format.
+enum ExpositionEncoder {
+    case text(TextEncoder)
+    case protobuf(ProtobufEncoder)
 
-    mutating func header(_ name: String, kind: MetricKind, help: String?) {
-        if let help {
-            self.append("# HELP \(name) ")
-            self.escape(help, quotes: false)
-            self.append("\n")
+    init(format: ExpositionFormat, reader: CellReader, configuration: MetricsConfiguration) {
+        switch format.kind {
+        case .protobuf:
+            self = .protobuf(ProtobufEncoder(format: format, reader: reader, configuration: configuration))
+        case .text, .openMetrics:
+            self = .text(TextEncoder(format: format, reader: reader, configuration: configuration))
         }
-        self.append("# TYPE \(name) \(kind.rawValue)\n")
     }
 
-    mutating func sample(_ name: String, suffix: String = "", labels: Labels, bound: Double? = nil, value: Double) {
-        self.append(name)
-        self.append(suffix)
-        if !labels.pairs.isEmpty || bound != nil {
-            self.append("{")
-            for (index, pair) in labels.pairs.enumerated() {
-                if index > 0 { self.append(",") }
-                self.append(pair.name)
-                self.append("=\"")
-                self.escape(pair.value, quotes: true)
-                self.append("\"")
-            }
-            if let bound {
-                if !labels.pairs.isEmpty { self.append(",") }
-                self.append("le=\"\(Self.number(bound))\"")
-            }
-            self.append("}")
+    private mutating func with<Value>(
+        text: (inout TextEncoder) -> Value, protobuf: (inout ProtobufEncoder) -> Value
+    ) -> Value {
+        switch consume self {
+        case .text(var encoder):
+            let value = text(&encoder)
+            self = .text(encoder)
+            return value
+        case .protobuf(var encoder):
+            let value = protobuf(&encoder)
+            self = .protobuf(encoder)
+            return value
         }
-        self.append(" \(Self.number(value))\n")
     }
 
-    mutating func histogram(_ name: String, labels: Labels, series: Series) {
-        let (buckets, sum) = series.snapshot()
-        for bucket in buckets {
-            self.sample(name, suffix: "_bucket", labels: labels, bound: bucket.bound, value: Double(bucket.count))
+    var size: Int {
+        switch self {
+        case .text(let encoder): encoder.size
+        case .protobuf(let encoder): encoder.bytes.count
         }
-        self.sample(name, suffix: "_sum", labels: labels, value: sum)
-        self.sample(name, suffix: "_count", labels: labels, value: Double(buckets.last?.count ?? 0))
     }
 
-    static func number(_ value: Double) -> String {
-        if value.isNaN { return "NaN" }
-        if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
-        if value == value.rounded(), abs(value) < 9_007_199_254_740_992 { return String(Int64(value)) }
-        return "\(value)"
+    mutating func beginFamily(_ header: FamilyHeader) {
+        self.with(text: { $0.beginFamily(header) }, protobuf: { $0.beginFamily(header) })
     }
 
-    private mutating func append(_ text: String) {
-        self.bytes.append(contentsOf: text.utf8)
+    mutating func add(_ chunk: SeriesChunk) {
+        self.with(text: { $0.add(chunk) }, protobuf: { $0.add(chunk) })
     }
 
-    private mutating func escape(_ text: String, quotes: Bool) {
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\\"): self.append("\\\\")
-            case UInt8(ascii: "\n"): self.append("\\n")
-            case UInt8(ascii: "\"") where quotes: self.append("\\\"")
-            default: self.bytes.append(byte)
-            }
-        }
+    mutating func add(_ collected: SampleSink.Samples) {
+        self.with(text: { $0.add(collected) }, protobuf: { $0.add(collected) })
+    }
+
+    mutating func endFamily() {
+        self.with(text: { _ in }, protobuf: { $0.endFamily() })
+    }
+
+    mutating func finish() {
+        self.with(text: { $0.finish() }, protobuf: { _ in })
+    }
+
+    /// What was written since the last call.
+    mutating func take() -> [UInt8] {
+        self.with(text: { $0.take() }, protobuf: { $0.take() })
     }
 }

@@ -2,28 +2,33 @@ public import CoreMetrics
 
 extension MetricsRegistry: MetricsFactory {
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
-        self.series(label, kind: .counter, dimensions: dimensions)
+        self.counterRecorder(label, dimensions)
     }
 
     public func makeFloatingPointCounter(
         label: String, dimensions: [(String, String)]
     ) -> any FloatingPointCounterHandler {
-        self.series(label, kind: .counter, dimensions: dimensions)
+        self.floatingPointCounterRecorder(label, dimensions)
     }
 
     public func makeMeter(label: String, dimensions: [(String, String)]) -> any MeterHandler {
-        GaugeHandler(series: self.series(label, kind: .gauge, dimensions: dimensions))
+        self.gaugeRecorder(label, dimensions)
     }
 
     /// An aggregating recorder is a histogram; one that does not aggregate keeps its last value, as a gauge.
     public func makeRecorder(
         label: String, dimensions: [(String, String)], aggregate: Bool
     ) -> any RecorderHandler {
-        self.series(label, kind: aggregate ? .histogram : .gauge, dimensions: dimensions)
+        if aggregate {
+            self.histogramRecorder(label, dimensions, .number)
+        } else {
+            self.gaugeRecorder(label, dimensions)
+        }
     }
 
+    /// A timer is a histogram in seconds.
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        self.series(label, kind: .histogram, dimensions: dimensions)
+        self.histogramRecorder(label, dimensions, .nanoseconds)
     }
 
     // A series outlives its recorder: Prometheus must see a counter until the process ends, or it reads a reset.

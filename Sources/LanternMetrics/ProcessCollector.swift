@@ -15,7 +15,7 @@ extension MetricsRegistry {
                 "process_start_time_seconds", .gauge, "Start time of the process since unix epoch in seconds."),
             MetricDeclaration("process_threads", .gauge, "Number of operating system threads of the process."),
         ])
-        self.collect { sink in
+        self.collect("process") { sink in
             if let stat = ProcessStatus.read() {
                 sink.add("process_cpu_seconds_total", .counter, value: stat.cpuSeconds)
                 sink.add("process_virtual_memory_bytes", .gauge, value: stat.virtualBytes)
@@ -33,12 +33,6 @@ extension MetricsRegistry {
                 sink.add("process_max_fds", .gauge, value: Double(limit.rlim_cur))
             }
         }
-    }
-
-    /// Adds a gauge that is always 1 and says what runs: `target_info`, `lantern_build_info`.
-    public func collectInfo(_ name: String, help: String, labels: [(String, String)]) {
-        self.declare([MetricDeclaration(name, .gauge, help, labels: labels.map(\.0))])
-        self.collect { sink in sink.add(name, .gauge, labels: labels, value: 1) }
     }
 }
 

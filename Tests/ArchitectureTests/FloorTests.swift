@@ -6,9 +6,10 @@ import Testing
 struct FloorTests {
     private static let floors: [String: Int] = [
         "CLibPQ": -1, "CRDKafka": -1, "CZlib": -1, "CLanternSystem": -1, "CBrokerPort": -1,
+        "CLanternMetrics": -1,
         "LanternLogging": 0, "LanternMetrics": 0, "LanternTracing": 0, "LanternPostgres": 0, "LanternKafka": 0,
         "LanternKafkaTesting": 0,
-        "LanternHTTP": 1, "LanternEvents": 1, "LanternIdentity": 1,
+        "LanternHTTP": 1, "LanternEvents": 1, "LanternIdentity": 1, "LanternMetricsTesting": 1,
         "Lantern": 2, "LanternLocal": 2,
         "AuthService": 3, "OrderService": 3, "ActivityService": 3,
         "auth": 4, "order": 4, "activity": 4, "LanternCLI": 4,

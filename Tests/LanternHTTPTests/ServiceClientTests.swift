@@ -144,9 +144,9 @@ struct ServiceClientTests {
     }
 
     /// The samples of the histogram with this suffix, without their name: `{http_request_method="GET",…} 1`.
-    private func samples(_ suffix: String) -> [String] {
+    private func samples(_ suffix: String) async -> [String] {
         let name = "http_client_request_duration_seconds_\(suffix)"
-        return String(decoding: self.registry.exposition(), as: UTF8.self).split(separator: "\n")
+        return String(decoding: await self.registry.exposition(), as: UTF8.self).split(separator: "\n")
             .filter { $0.hasPrefix(name) }.map { String($0.dropFirst(name.count)) }
     }
 
@@ -229,18 +229,18 @@ struct ServiceClientTests {
             let labels =
                 #"{error_type="404",http_request_method="GET","#
                 + #"http_response_status_code="404",server_address="127.0.0.1"}"#
-            #expect(self.samples("count") == ["\(labels) 1"])
+            #expect(await self.samples("count") == ["\(labels) 1"])
         }
     }
 
     /// Expects a client span and a measurement, both failed in this way.
-    private func expectFailure(_ type: String, address: String = "127.0.0.1") throws {
+    private func expectFailure(_ type: String, address: String = "127.0.0.1") async throws {
         let span = try self.clientSpan()
         #expect(span.status == SpanStatus(code: .error))
         #expect(span.attributes.get("error.type") == SpanAttribute.string(type))
         #expect(span.attributes.get("http.response.status_code") == nil)
         let labels = #"{error_type="\#(type)",http_request_method="GET",server_address="\#(address)"}"#
-        #expect(self.samples("count") == ["\(labels) 1"])
+        #expect(await self.samples("count") == ["\(labels) 1"])
     }
 
     // NIO looks up 127.1 as it does a name, and then throws an error of another type.
@@ -254,7 +254,7 @@ struct ServiceClientTests {
         let url = "http://\(host):\(port.number)/v1/orders"
         try await self.withClient { client in
             await #expect(throws: (any Error).self) { try await self.call(client, HTTPClientRequest(url: url)) }
-            try self.expectFailure("unreachable", address: host)
+            try await self.expectFailure("unreachable", address: host)
         }
     }
 
@@ -270,7 +270,7 @@ struct ServiceClientTests {
             await #expect(throws: HTTPClientError.deadlineExceeded) {
                 try await self.call(client, HTTPClientRequest(url: url), timeout: limit)
             }
-            try self.expectFailure("timeout")
+            try await self.expectFailure("timeout")
         }
     }
 
@@ -292,7 +292,7 @@ struct ServiceClientTests {
             let call = Task { try await self.call(client, HTTPClientRequest(url: url), timeout: .seconds(600)) }
             call.cancel()
             await #expect(throws: CancellationError.self) { try await call.value }
-            try self.expectFailure("cancelled")
+            try await self.expectFailure("cancelled")
         }
     }
 
@@ -310,7 +310,7 @@ struct ServiceClientTests {
             let labels =
                 #"{error_type="404",http_request_method="_OTHER","#
                 + #"http_response_status_code="404",server_address="127.0.0.1"}"#
-            #expect(self.samples("count") == ["\(labels) 1"])
+            #expect(await self.samples("count") == ["\(labels) 1"])
         }
     }
 
@@ -324,8 +324,8 @@ struct ServiceClientTests {
             #expect(span.attributes.get("url.full") == SpanAttribute.string("http://"))
             #expect(span.attributes.get("server.address") == nil)
             #expect(span.attributes.get("server.port") == nil)
-            #expect(self.samples("count").count == 1)
-            #expect(!self.samples("count").contains { $0.contains("server_address") })
+            #expect(await self.samples("count").count == 1)
+            #expect(await !self.samples("count").contains { $0.contains("server_address") })
         }
     }
 
@@ -339,8 +339,8 @@ struct ServiceClientTests {
             }
             let elapsed = start.duration(to: .now) / Duration.seconds(1)
             let found = #"{http_request_method="GET",http_response_status_code="200",server_address="127.0.0.1"}"#
-            #expect(self.samples("count") == ["\(found) 3"])
-            let text = try #require(self.samples("sum").first?.split(separator: " ").last)
+            #expect(await self.samples("count") == ["\(found) 3"])
+            let text = try #require(await self.samples("sum").first?.split(separator: " ").last)
             let sum = try #require(Double(text))
             #expect(sum > 0)
             #expect(sum <= elapsed)
@@ -351,7 +351,7 @@ struct ServiceClientTests {
             let refused =
                 #"{error_type="404",http_request_method="POST","#
                 + #"http_response_status_code="404",server_address="127.0.0.1"}"#
-            #expect(Set(self.samples("count")) == ["\(found) 3", "\(refused) 1"])
+            #expect(Set(await self.samples("count")) == ["\(found) 3", "\(refused) 1"])
         }
     }
 }

@@ -1,3 +1,4 @@
+import LanternMetrics
 import Testing
 
 @testable import Lantern
@@ -38,7 +39,7 @@ struct AcceptsGzipTests {
         ] as [(String?, Bool)]
     )
     func table(header: String?, accepted: Bool) {
-        #expect(AdminRoutes.acceptsGzip(header) == accepted)
+        #expect(ContentCoding.acceptsGzip(header) == accepted)
     }
 }
 

@@ -87,10 +87,10 @@ struct PlatformTests {
             // The metrics, by service.
             let route =
                 #"http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="201",http_route="/v1/orders",url_scheme="http"} 1"#
-            #expect(platform.order.metrics.contains(route))
-            #expect(!platform.auth.metrics.contains(#"http_route="/v1/orders""#))
-            #expect(platform.activity.metrics.contains("lantern_event_visible_seconds_count"))
-            #expect(!platform.order.metrics.contains("lantern_event_visible_seconds_count"))
+            #expect(await platform.order.metrics.contains(route))
+            #expect(await !platform.auth.metrics.contains(#"http_route="/v1/orders""#))
+            #expect(await platform.activity.metrics.contains("lantern_event_visible_seconds_count"))
+            #expect(await !platform.order.metrics.contains("lantern_event_visible_seconds_count"))
         }
     }
 
@@ -240,7 +240,7 @@ struct PlatformTests {
                 "SELECT next FROM consumer_offset WHERE topic = 'foreign.events.v1' AND partition = 0"
             )
             #expect(try offset.first?("next", as: Int64.self) == 7)
-            #expect(platform.activity.metrics.contains(#"lantern_dead_letters_total{reason="id_conflict"} 1"#))
+            #expect(await platform.activity.metrics.contains(#"lantern_dead_letters_total{reason="id_conflict"} 1"#))
             database.close()
             await producer.close(deadline: .seconds(5))
         }
@@ -280,7 +280,7 @@ struct PlatformTests {
             _ = try await platform.send(.GET, "\(platform.auth.url)/v1/users/me", token: secret)
             for service in [platform.auth, platform.order, platform.activity] {
                 #expect(!service.logs.lines.contains { $0.contains(secret) })
-                #expect(!service.metrics.contains(secret))
+                #expect(await !service.metrics.contains(secret))
                 #expect(!service.spans.spans.contains { "\($0)".contains(secret) })
             }
             let database = self.database(platform.auth.database)

@@ -37,7 +37,9 @@ final class TestPlatform: Sendable {
             self.spans.spans.filter { $0.context.traceID.description == trace }
         }
 
-        var metrics: String { String(decoding: self.host.telemetry.registry.exposition(), as: UTF8.self) }
+        var metrics: String {
+            get async { String(decoding: await self.host.telemetry.registry.exposition(), as: UTF8.self) }
+        }
     }
 
     let broker: EmbeddedBroker

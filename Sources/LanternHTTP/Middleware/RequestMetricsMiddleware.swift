@@ -15,7 +15,6 @@ public struct RequestMetricsMiddleware: RouterMiddleware {
 
     private final class Handles: Sendable {
         let timers = Mutex<[Key: Timer]>([:])
-        let active = Atomic<Int>(0)
         let activeMeter: Meter
         let factory: any MetricsFactory
 
@@ -39,9 +38,9 @@ public struct RequestMetricsMiddleware: RouterMiddleware {
         let handles = self.handles
         let start = ContinuousClock.now
         let method = HTTPMethodName(request.method.rawValue).label
-        handles.activeMeter.set(handles.active.add(1, ordering: .relaxed).newValue)
+        handles.activeMeter.increment(by: 1)
         @Sendable func finish(status: Int) {
-            handles.activeMeter.set(handles.active.subtract(1, ordering: .relaxed).newValue)
+            handles.activeMeter.decrement(by: 1)
             let key = Key(method: method, route: context.route ?? "", status: status)
             let timer = handles.timers.withLock { timers in
                 if let timer = timers[key] { return timer }
