@@ -6,7 +6,12 @@ import Synchronization
 final class BaselineRegistry: MetricsFactory {
     struct Key: Hashable {
         var name: String
-        var labels: [String]
+        var labels: [Pair]
+    }
+
+    struct Pair: Hashable {
+        var name: String
+        var value: String
     }
 
     private let state = Mutex<[Key: any Sendable & AnyObject]>([:])
@@ -14,15 +19,25 @@ final class BaselineRegistry: MetricsFactory {
     private func handler<Handler: AnyObject & Sendable>(
         _ label: String, _ dimensions: [(String, String)], _ make: (String, String) -> Handler
     ) -> Handler {
-        let name = label.map { $0.isLetter || $0.isNumber || $0 == "_" ? String($0) : "_" }.joined()
-        let labels = dimensions.map { "\($0.0)=\"\($0.1)\"" }.sorted()
+        // What makes two spellings one series: clean names, sorted labels.
+        let labels = dimensions.map { Pair(name: Self.clean($0.0), value: $0.1) }.sorted { $0.name < $1.name }
+        let key = Key(name: Self.clean(label), labels: labels)
         return self.state.withLock { state in
-            let key = Key(name: name, labels: labels)
             if let handler = state[key] as? Handler { return handler }
-            let handler = make(name, labels.joined(separator: ","))
+            let handler = make(key.name, labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ","))
             state[key] = handler
             return handler
         }
+    }
+
+    private static func isClean(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: "_") || (byte | 0x20 >= UInt8(ascii: "a") && byte | 0x20 <= UInt8(ascii: "z"))
+            || (byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9"))
+    }
+
+    private static func clean(_ name: String) -> String {
+        if name.utf8.allSatisfy(self.isClean) { return name }
+        return String(decoding: name.utf8.map { self.isClean($0) ? $0 : UInt8(ascii: "_") }, as: UTF8.self)
     }
 
     func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {

@@ -20,10 +20,12 @@ struct MetricsBenchmark {
 
     static func main() async {
         await self.recording()
+        await self.recordingMore()
         self.lookingUp()
         self.registering()
         await self.scraping()
         await self.growing()
+        await self.pausing()
     }
 
     // MARK: Recording

@@ -118,6 +118,16 @@ struct Cell: @unchecked Sendable {
 
     func restart(_ value: Double) { lantern_cell_shared_add_double(self.cells, self.cell, -value) }
 
+    /// Bits with one copy, which is never added to.
+    var bits: UInt64 {
+        @inline(__always) get { lantern_cell_bits(self.cells, self.cell) }
+    }
+
+    /// Sets bits; answers what was there before.
+    func setBits(_ bits: UInt64) -> UInt64 { lantern_cell_set_bits(self.cells, self.cell, bits) }
+
+    func clearBits(_ bits: UInt64) { lantern_cell_clear_bits(self.cells, self.cell, bits) }
+
     /// Counts a whole number into a histogram's row; answers the bucket.
     @inline(__always)
     func observe(_ value: UInt64, bounds: BucketBounds) -> Int {

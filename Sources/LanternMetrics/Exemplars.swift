@@ -21,31 +21,47 @@ struct Exemplar: Sendable {
     var time: Double
 }
 
-/// The exemplars of one series, at most one for each bucket and interval.
-///
-/// Scrapes open the buckets again, not a clock on the recording path: most observations read one word and go on.
-final class ExemplarStore: Sendable {
-    /// A bit for each bucket that wants an exemplar; buckets from the 64th on share the last bit.
-    private let wanted = Atomic<UInt64>(.max)
-    private let taken: Mutex<[Int: Exemplar]> = Mutex([:])
-    private let source: @Sendable () -> ExemplarContext?
+/// Answers the span that the caller is in, if it is sampled.
+typealias ExemplarSource = @Sendable () -> ExemplarContext?
 
-    init(source: @escaping @Sendable () -> ExemplarContext?) { self.source = source }
+/// Which buckets of a series want an exemplar: one word, which most observations read and go on.
+///
+/// Scrapes open the buckets again, not a clock on the recording path.
+struct ExemplarGate: Sendable {
+    /// A bit for each bucket that has one; buckets from the 64th on share the last bit.
+    let cell: Cell
 
     @inline(__always)
-    func isOpen(_ bucket: Int) -> Bool {
-        self.wanted.load(ordering: .relaxed) & Self.bit(bucket) != 0
+    func isOpen(_ bucket: Int) -> Bool { self.cell.bits & Self.bit(bucket) == 0 }
+
+    /// Closes the bucket; `false` where somebody else was faster.
+    func close(_ bucket: Int) -> Bool {
+        let bit = Self.bit(bucket)
+        return self.cell.setBits(bit) & bit == 0
     }
 
-    private static func bit(_ bucket: Int) -> UInt64 { 1 << UInt64(min(bucket, 63)) }
+    func open(_ buckets: some Sequence<Int>) {
+        self.cell.clearBits(buckets.reduce(0) { $0 | Self.bit($1) })
+    }
 
-    /// Keeps the observation as the bucket's exemplar, if it happens in a sampled span.
-    @inline(never)
-    func take(_ bucket: Int, value: Double) {
-        guard let context = self.source() else { return }
-        let bit = Self.bit(bucket)
-        // Two threads may have come here; one keeps its exemplar.
-        guard self.wanted.bitwiseAnd(~bit, ordering: .relaxed).oldValue & bit != 0 else { return }
+    @inline(__always)
+    private static func bit(_ bucket: Int) -> UInt64 { 1 << UInt64(min(bucket, 63)) }
+}
+
+/// The exemplars of one series, at most one for each bucket and interval.
+final class ExemplarStore: Sendable {
+    let gate: ExemplarGate
+    let source: ExemplarSource
+    private let taken = Mutex<[Int: Exemplar]>([:])
+
+    init(gate: ExemplarGate, source: @escaping ExemplarSource) {
+        self.gate = gate
+        self.source = source
+    }
+
+    /// Keeps an observation as its bucket's exemplar, unless another thread just did.
+    func keep(_ bucket: Int, value: Double, _ context: ExemplarContext) {
+        guard self.gate.close(bucket) else { return }
         let exemplar = Exemplar(context: context, value: value, time: WallClock.now())
         self.taken.withLock { $0[bucket] = exemplar }
     }
@@ -53,9 +69,28 @@ final class ExemplarStore: Sendable {
     /// The exemplars by bucket. Those older than `interval` seconds may be replaced from now on.
     func read(now: Double, interval: Double) -> [Int: Exemplar] {
         let exemplars = self.taken.withLock { $0 }
-        var open: UInt64 = 0
-        for (bucket, exemplar) in exemplars where now - exemplar.time >= interval { open |= Self.bit(bucket) }
-        if open != 0 { self.wanted.bitwiseOr(open, ordering: .relaxed) }
+        let old = exemplars.filter { now - $0.value.time >= interval }
+        if !old.isEmpty { self.gate.open(old.keys) }
         return exemplars
+    }
+}
+
+/// What a recorder needs to take exemplars. The source is here itself, not by way of the store: most calls end at it, and
+/// what is not touched needs no reference counted.
+struct ExemplarTaker: Sendable {
+    private let gate: ExemplarGate
+    private let source: ExemplarSource
+    private let store: ExemplarStore
+
+    init?(_ store: ExemplarStore?) {
+        guard let store else { return nil }
+        self.gate = store.gate
+        self.source = store.source
+        self.store = store
+    }
+
+    @inline(__always)
+    func offer(_ bucket: Int, _ value: @autoclosure () -> Double) {
+        if self.gate.isOpen(bucket), let context = self.source() { self.store.keep(bucket, value: value(), context) }
     }
 }

@@ -197,6 +197,7 @@ final class SeriesRecord: Sendable {
     /// Gives the cells back. Nobody holds a recorder of this series any more.
     func free() {
         self.store.free(self.cell, count: self.family.width)
+        if let exemplars = self.exemplars { self.store.free(exemplars.gate.cell, count: 1) }
         if let native = self.native { self.store.free(native.cell, count: NativeHistogram.width) }
         if let companion = self.companion.withLock({ $0 }) { self.store.free(companion, count: 1) }
     }

@@ -194,10 +194,12 @@ public final class MetricsRegistry: Sendable {
         {
             native = NativeHistogram(cell: row, storage: family.storage)
         }
+        var exemplars: ExemplarStore?
+        if family.kind != .gauge, let source = state.exemplarSource, let gate = self.store.allocate(1) {
+            exemplars = ExemplarStore(gate: ExemplarGate(cell: gate), source: source)
+        }
         let series = SeriesRecord(
-            family: family, store: self.store, cell: cell,
-            exemplars: family.kind == .gauge ? nil : state.exemplarSource.map { ExemplarStore(source: $0) },
-            native: native
+            family: family, store: self.store, cell: cell, exemplars: exemplars, native: native
         )
         family.append(series, labels: labels, created: WallClock.now())
         state.series += 1

@@ -4,19 +4,19 @@ import CoreMetrics
 final class CounterRecorder: CounterHandler, Sendable {
     let series: SeriesRecord
     private let cell: Cell
-    private let exemplars: ExemplarStore?
+    private let exemplars: ExemplarTaker?
 
     init(series: SeriesRecord) {
         self.series = series
         self.cell = series.cell
-        self.exemplars = series.exemplars
+        self.exemplars = ExemplarTaker(series.exemplars)
     }
 
     /// A counter only goes up: a step back would look like a restart to Prometheus, so it is left out.
     func increment(by amount: Int64) {
         guard amount > 0 else { return }
         self.cell.add(UInt64(amount))
-        if let exemplars = self.exemplars, exemplars.isOpen(0) { exemplars.take(0, value: Double(amount)) }
+        self.exemplars?.offer(0, Double(amount))
     }
 
     func reset() {
@@ -30,18 +30,18 @@ final class FloatingPointCounterRecorder: FloatingPointCounterHandler, Sendable 
     let series: SeriesRecord
     /// `nil` where memory was out.
     private let cell: Cell?
-    private let exemplars: ExemplarStore?
+    private let exemplars: ExemplarTaker?
 
     init(series: SeriesRecord) {
         self.series = series
         self.cell = series.fractions()
-        self.exemplars = series.exemplars
+        self.exemplars = ExemplarTaker(series.exemplars)
     }
 
     func increment(by amount: Double) {
         guard amount > 0, amount.isFinite else { return }
         self.cell?.add(amount)
-        if let exemplars = self.exemplars, exemplars.isOpen(0) { exemplars.take(0, value: amount) }
+        self.exemplars?.offer(0, amount)
     }
 
     func reset() {
@@ -75,7 +75,7 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
     private let cell: Cell
     private let bounds: BucketBounds
     private let isNanoseconds: Bool
-    private let exemplars: ExemplarStore?
+    private let exemplars: ExemplarTaker?
     private let native: NativeHistogram?
 
     init(series: SeriesRecord, bounds: BucketBounds) {
@@ -84,7 +84,7 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
         self.bounds = bounds
         self.isNanoseconds = series.family.storage == .nanoseconds
         self.native = series.native
-        self.exemplars = series.exemplars
+        self.exemplars = ExemplarTaker(series.exemplars)
     }
 
     /// A negative duration, from a clock that was set back, counts as none.
@@ -92,9 +92,7 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
         guard self.isNanoseconds else { return self.observe(Double(duration) / 1_000_000_000) }
         let bucket = self.cell.observe(UInt64(max(0, duration)), bounds: self.bounds)
         self.native?.observe(Double(max(0, duration)))
-        if let exemplars = self.exemplars, exemplars.isOpen(bucket) {
-            exemplars.take(bucket, value: Double(duration) / 1_000_000_000)
-        }
+        self.exemplars?.offer(bucket, Double(duration) / 1_000_000_000)
     }
 
     func record(_ value: Int64) { self.record(Double(value)) }
@@ -113,6 +111,6 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
         guard !value.isNaN else { return }
         let bucket = self.cell.observe(value, bounds: self.bounds)
         self.native?.observe(value)
-        if let exemplars = self.exemplars, exemplars.isOpen(bucket) { exemplars.take(bucket, value: value) }
+        self.exemplars?.offer(bucket, value)
     }
 }

@@ -157,6 +157,24 @@ static inline void lantern_cell_shared_add(lantern_cells *_Nonnull cells, lanter
     __atomic_fetch_add(page + cell.offset, amount, __ATOMIC_RELAXED);
 }
 
+// Bits with one copy.
+
+static inline uint64_t lantern_cell_bits(const lantern_cells *_Nonnull cells, lantern_cell cell) {
+    const uint64_t *page = __atomic_load_n(&cells->pages[0][cell.page], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(page + cell.offset, __ATOMIC_RELAXED);
+}
+
+/// Sets bits; answers what was there before.
+static inline uint64_t lantern_cell_set_bits(lantern_cells *_Nonnull cells, lantern_cell cell, uint64_t bits) {
+    uint64_t *page = __atomic_load_n(&cells->pages[0][cell.page], __ATOMIC_ACQUIRE);
+    return __atomic_fetch_or(page + cell.offset, bits, __ATOMIC_RELAXED);
+}
+
+static inline void lantern_cell_clear_bits(lantern_cells *_Nonnull cells, lantern_cell cell, uint64_t bits) {
+    uint64_t *page = __atomic_load_n(&cells->pages[0][cell.page], __ATOMIC_ACQUIRE);
+    __atomic_fetch_and(page + cell.offset, ~bits, __ATOMIC_RELAXED);
+}
+
 // A histogram is a row of cells: the sum, then one count for each bound and one for what lies above all.
 
 /// Index of the first bound that is not below the value (`le` includes its bound), or `count`. No branch depends on the
