@@ -30,6 +30,7 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	swift test --skip-build --no-parallel
 	Tests/External/run
 	scripts/check-deployment
+	/usr/bin/python3 Tests/Exposition/exposition_test.py --fixture .build/debug/exposition-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
 .PHONY: bench bench-metrics
@@ -39,10 +40,14 @@ bench-metrics: install ## Runs the benchmarks of the metrics registry
 	swift build -c release --product bench-metrics
 	.build/release/bench-metrics
 
+.PHONY: sanitize
+sanitize: install ## Runs the tests of the tools under thread and address sanitizer (long, not part of CI)
+	@scripts/sanitize
+
 .PHONY: lint
 lint: ## Checks formatting and scripts
 	swift format lint --strict --recursive --parallel Sources Tests Benchmarks Package.swift
-	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment Tests/External/run .ci/run
+	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment scripts/sanitize Tests/External/run .ci/run
 
 .PHONY: format
 format: ## Formats the Swift code in place

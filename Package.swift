@@ -206,6 +206,11 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        // What Tests/Exposition runs: records what it is told, and writes the exposition.
+        .executableTarget(
+            name: "exposition-fixture", dependencies: ["LanternMetrics", metrics], path: "Tests/ExpositionFixture",
+            swiftSettings: settings
+        ),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LanternLoggingTests", dependencies: ["LanternLogging", logging], swiftSettings: settings),
         .testTarget(
@@ -239,7 +244,10 @@ let package = Package(
         ),
         .testTarget(
             name: "LanternEventsTests",
-            dependencies: ["LanternEvents", "LanternKafka", "LanternPostgres", "TestSupport", logging, tracing],
+            dependencies: [
+                "LanternEvents", "LanternKafka", "LanternKafkaTesting", "LanternPostgres", "TestSupport", logging,
+                tracing,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -70,8 +70,8 @@ public final class Platform: Sendable {
     /// Where the service records its events: in `database`, relayed to `<service>.events.v1`.
     /// - Throws: ``ConfigurationError``.
     public func outbox(in database: PostgresClient) throws -> Outbox {
-        let signal = WakeSignal()
-        let outbox = Outbox(service: self.name, wake: { signal.signal() })
+        let signal = OutboxSignal()
+        let outbox = Outbox(service: self.name, wake: { signal.appended() })
         let kafka = try self.kafka(role: "relay")
         let logger = self.logger
         let direct = try self.directClient(for: database)

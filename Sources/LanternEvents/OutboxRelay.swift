@@ -21,27 +21,33 @@ public final class OutboxRelay: Service {
     private let outbox: Outbox
     private let lock: AdvisoryLock
     private let kafka: KafkaConfiguration
-    private let signal: WakeSignal
+    private let signal: OutboxSignal
+    private let channel: NotificationChannel
+    private let pollInterval: Duration
     private let logger: Logger
     private let state = Mutex(State())
     private let pending: Meter
     private let oldestAge: Meter
 
-    /// How often a leader that has nothing to do looks for rows that nobody woke it for: those of other replicas.
-    private static let pollInterval: Duration = .milliseconds(250)
     private static let batchSize = 500
+    /// At most one notification of a replica in this time: each takes a lock that all of a server's share.
+    private static let notifyInterval: Duration = .milliseconds(10)
 
     /// - Parameters:
     ///   - database: The pool that the service uses.
-    ///   - direct: Reaches the server without a transaction pooler, for the leader's session.
+    ///   - direct: Reaches the server without a transaction pooler, for the sessions of leader and notifications.
     ///   - signal: What ``Outbox`` signals after a commit.
+    ///   - pollInterval: How often a leader that has nothing to do looks for rows that nobody woke it for: a net beneath
+    ///     the notifications of other replicas, which can be lost.
     public init(
         outbox: Outbox, database: PostgresClient, direct: PostgresClient, kafka: KafkaConfiguration,
-        signal: WakeSignal, logger: Logger
+        signal: OutboxSignal, logger: Logger, pollInterval: Duration = .milliseconds(250)
     ) {
         self.outbox = outbox
         self.store = OutboxStore(database: database, source: outbox.source)
         self.lock = AdvisoryLock(client: direct, name: "lantern-relay:\(outbox.source)")
+        self.channel = NotificationChannel(client: direct, name: "lantern_outbox")
+        self.pollInterval = pollInterval
         self.kafka = kafka
         self.signal = signal
         self.logger = logger
@@ -52,13 +58,14 @@ public final class OutboxRelay: Service {
     public func run() async throws {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.leadForever() }
+            group.addTask { await self.notifyForever() }
             group.addTask {
                 try? await gracefulShutdown()
                 let leading = self.state.withLock { state in
                     state.draining = true
                     return state.leading
                 }
-                self.signal.signal()
+                self.signal.here.signal()
                 // A leader drains and ends by itself; a replica that waits for the lock has nothing to drain.
                 if leading { try? await Task.sleep(for: .seconds(10)) }
             }
@@ -88,7 +95,31 @@ public final class OutboxRelay: Service {
             self.pending.set(0)
             self.oldestAge.set(0)
             guard !Task.isCancelled, !self.isDraining else { return }
-            await self.signal.wait(atMost: .milliseconds(min(5_000, 100 << min(attempt, 6))))
+            await self.signal.here.wait(atMost: .milliseconds(min(5_000, 100 << min(attempt, 6))))
+        }
+    }
+
+    /// Tells the leader, where that is another replica, of what was appended here, and hears the same of the others. Not in
+    /// the transactions that append: NOTIFY would make their commits wait for each other.
+    private func notifyForever() async {
+        var attempt = 0
+        while !Task.isCancelled {
+            do {
+                try await self.channel.withSession(onNotification: { _ in self.signal.here.signal() }) { session in
+                    while true {
+                        await self.signal.elsewhere.wait(atMost: .seconds(3_600))
+                        try Task.checkCancellation()
+                        if !self.state.withLock({ $0.leading }) { try await session.notify() }
+                        // What is appended meanwhile is one notification.
+                        try await Task.sleep(for: Self.notifyInterval)
+                    }
+                }
+            } catch {
+                // Only slower without: the leader polls.
+                self.logger.debug("no session for notifications", error: error)
+                attempt += 1
+                try? await Task.sleep(for: .milliseconds(min(5_000, 100 << min(attempt, 6))))
+            }
         }
     }
 
@@ -138,7 +169,7 @@ public final class OutboxRelay: Service {
             }
             if published == 0, last == leadership.publishedThrough {
                 if draining { return }
-                await self.signal.wait(atMost: Self.pollInterval)
+                await self.signal.here.wait(atMost: self.pollInterval)
             }
         }
     }

@@ -74,7 +74,7 @@ final class CellStore: @unchecked Sendable {
         space.resting = []
     }
 
-    /// Bytes of memory that the cells of all threads take, as far as they were touched.
+    /// Bytes of the pages that the cells of all threads lie in; those that were not touched take no memory yet.
     var bytes: Int { lantern_cells_bytes(self.cells) }
 
     func reader() -> CellReader { CellReader(store: self) }

@@ -20,13 +20,15 @@ public struct SampleSink: Sendable {
 
     init(allowsUTF8Names: Bool = false) { self.allowsUTF8Names = allowsUTF8Names }
 
-    /// Adds one sample of a counter or gauge. `name` is the exposed name.
+    /// Adds one sample of a counter or gauge. `name` is the exposed name. A histogram cannot be given by one sample: that is
+    /// left out.
     public mutating func add(
         _ name: String, _ kind: MetricKind, labels: [(String, String)] = [], value: Double
     ) {
+        guard kind != .histogram else { return }
         let family = MetricName.family(name, kind: kind, allowsUTF8: self.allowsUTF8Names)
         self.families[family, default: Samples(kind: kind)].samples.append(
-            Sample(labels: LabelSet(labels, allowsUTF8: self.allowsUTF8Names), value: value)
+            Sample(labels: LabelSet(labels, of: kind, allowsUTF8: self.allowsUTF8Names), value: value)
         )
     }
 
@@ -34,6 +36,25 @@ public struct SampleSink: Sendable {
     public mutating func addInfo(_ name: String, labels: [(String, String)]) {
         self.add(name, .gauge, labels: labels, value: 1)
         if name.hasSuffix("_info") { self.infos.insert(name) }
+    }
+
+    /// Keeps the last of several samples of one series: a series that is there twice fails the whole scrape.
+    mutating func dropRepeated() {
+        for (name, family) in self.families where family.samples.count > 1 {
+            var kept: [Sample] = []
+            var places: [[UInt8]: Int] = [:]
+            for sample in family.samples {
+                var labels: [UInt8] = []
+                sample.labels.write(to: &labels)
+                if let place = places[labels] {
+                    kept[place] = sample
+                } else {
+                    places[labels] = kept.count
+                    kept.append(sample)
+                }
+            }
+            if kept.count < family.samples.count { self.families[name]?.samples = kept }
+        }
     }
 
     mutating func merge(_ other: SampleSink) {
@@ -46,13 +67,71 @@ public struct SampleSink: Sendable {
 }
 
 /// A callback that gives samples at each scrape.
-struct Collector: Sendable {
+final class Collector: Sendable {
+    private struct State {
+        /// When the run that is under way began.
+        var started: ContinuousClock.Instant?
+        var waiting: [Waiter] = []
+    }
+
     let name: String
     let collect: @Sendable (inout SampleSink) -> Void
-    let isBusy = Flag()
+    private let state = Mutex(State())
+    /// Of its own: collectors that block may take all threads of the global queues.
+    private let deadlines = DispatchQueue(label: "lantern.collector.deadlines", qos: .userInitiated)
 
-    final class Flag: Sendable {
-        let value = Atomic<Bool>(false)
+    init(name: String, collect: @escaping @Sendable (inout SampleSink) -> Void) {
+        self.name = name
+        self.collect = collect
+    }
+
+    /// The samples of a run, at most `limit` after it began; `nil` where it takes longer. Scrapes at one time share a run.
+    func run(_ empty: SampleSink, within limit: Duration) async -> SampleSink? {
+        let now = ContinuousClock.now
+        return await withCheckedContinuation { continuation in
+            let waiter = Waiter(continuation)
+            let (started, isFirst) = self.state.withLock { state -> (ContinuousClock.Instant, Bool) in
+                state.waiting.append(waiter)
+                if let started = state.started { return (started, false) }
+                state.started = now
+                return (now, true)
+            }
+            if isFirst {
+                // Not a task: a callback that blocks must not take a thread that the service's tasks need.
+                DispatchQueue.global(qos: .utility).async {
+                    var sink = empty
+                    self.collect(&sink)
+                    self.finish(sink)
+                }
+            }
+            let rest = limit - started.duration(to: now)
+            guard rest > .zero else { return self.giveUp(waiter) }
+            self.deadlines.asyncAfter(deadline: .now() + .nanoseconds(rest.wholeNanoseconds)) { self.giveUp(waiter) }
+        }
+    }
+
+    private func finish(_ sink: SampleSink) {
+        let waiting = self.state.withLock { state in
+            defer { state = State() }
+            return state.waiting
+        }
+        for waiter in waiting { waiter.resume(sink) }
+    }
+
+    private func giveUp(_ waiter: Waiter) {
+        self.state.withLock { state in state.waiting.removeAll { $0 === waiter } }
+        waiter.resume(nil)
+    }
+
+    /// A scrape that waits; resumed once, whoever comes first.
+    private final class Waiter: Sendable {
+        private let continuation: Mutex<CheckedContinuation<SampleSink?, Never>?>
+
+        init(_ continuation: CheckedContinuation<SampleSink?, Never>) { self.continuation = Mutex(continuation) }
+
+        func resume(_ sink: SampleSink?) {
+            self.continuation.withLock { $0.take() }?.resume(returning: sink)
+        }
     }
 }
 
@@ -84,61 +163,27 @@ extension MetricsRegistry {
             // In the order in which they were added, so that a scrape does not depend on who was faster.
             var all = SampleSink(allowsUTF8Names: self.configuration.allowsUTF8Names)
             for (_, sink) in sinks.sorted(by: { $0.0 < $1.0 }) { all.merge(sink) }
+            all.dropRepeated()
             return all
         }
     }
 
     private func run(_ collector: Collector) async -> SampleSink {
         let empty = SampleSink(allowsUTF8Names: self.configuration.allowsUTF8Names)
-        guard !collector.isBusy.value.exchange(true, ordering: .acquiring) else {
-            self.failed(collector)
-            return empty
-        }
-        let limit = self.configuration.collectorTimeout
-        let sink: SampleSink? = await withCheckedContinuation { continuation in
-            let waiting = Waiting(continuation)
-            // Not a task: a callback that blocks must not take a thread that the service's tasks need.
-            DispatchQueue.global(qos: .utility).async {
-                var sink = empty
-                collector.collect(&sink)
-                collector.isBusy.value.store(false, ordering: .releasing)
-                waiting.resume(sink)
-            }
-            DispatchQueue.global(qos: .utility).asyncAfter(deadline: .now() + .nanoseconds(limit.wholeNanoseconds)) {
-                waiting.resume(nil)
-            }
-        }
-        if sink == nil { self.failed(collector) }
-        return sink ?? empty
-    }
-
-    private func failed(_ collector: Collector) {
-        self.counterRecorder("lantern_metrics_collector_failures_total", [("collector", collector.name)]).increment(
-            by: 1)
-    }
-
-    /// Resumes its continuation once, whoever comes first.
-    private final class Waiting: Sendable {
-        private let continuation: Mutex<CheckedContinuation<SampleSink?, Never>?>
-
-        init(_ continuation: CheckedContinuation<SampleSink?, Never>) { self.continuation = Mutex(continuation) }
-
-        func resume(_ sink: SampleSink?) {
-            let continuation = self.continuation.withLock { continuation in
-                defer { continuation = nil }
-                return continuation
-            }
-            continuation?.resume(returning: sink)
-        }
+        if let sink = await collector.run(empty, within: self.configuration.collectorTimeout) { return sink }
+        self.counterRecorder("lantern_metrics_collector_failures_total", [("collector", collector.name)])
+            .increment(by: 1)
+        return empty
     }
 }
 
 extension Duration {
-    /// In nanoseconds, at most what an `Int` holds.
+    /// In nanoseconds, as far as an `Int` holds them: 292 years either way.
     var wholeNanoseconds: Int {
         let (seconds, attoseconds) = self.components
-        let (product, overflow) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? .max : product + Int(attoseconds / 1_000_000_000)
+        let (product, isTooLong) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, isJustTooLong) = product.addingReportingOverflow(Int(attoseconds / 1_000_000_000))
+        return isTooLong || isJustTooLong ? (seconds < 0 ? .min : .max) : sum
     }
 
     var inSeconds: Double {

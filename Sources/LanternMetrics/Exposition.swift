@@ -52,9 +52,13 @@ struct ExpositionWriter {
 
     private static let pieceSize = 64 * 1_024
 
+    private let registry: MetricsRegistry
     private let entries: [Entry]
     private let infos: Set<String>
     private let declarations: [String: MetricDeclaration]
+    private let escaping: ExpositionFormat.Escaping?
+    /// Names that are taken: those that need no escaping, and those that were escaped so far.
+    private var names: Set<ExactName>
     private var encoder: ExpositionEncoder
     private var position = 0
     private var chunks: [SeriesChunk] = []
@@ -62,22 +66,33 @@ struct ExpositionWriter {
     private var isDone = false
 
     init(registry: MetricsRegistry, format: ExpositionFormat, collected: SampleSink) {
-        let (families, declarations) = registry.state.withLock { ($0.sorted, $0.declarations) }
+        let (families, declarations, sampleNames) = registry.state.withLock {
+            ($0.sorted, $0.declarations, $0.sampleNames)
+        }
         var entries = families.map { Entry(name: $0.name, family: $0, collected: nil) }
         if !collected.families.isEmpty {
-            let own = Dictionary(uniqueKeysWithValues: entries.indices.map { (entries[$0].name, $0) })
+            let own = Dictionary(uniqueKeysWithValues: entries.indices.map { (ExactName(entries[$0].name), $0) })
             for (name, samples) in collected.families {
-                if let index = own[name] {
-                    // A collector cannot change the type of a metric that recorders have.
-                    if entries[index].family?.kind == samples.kind { entries[index].collected = samples }
-                } else {
+                if let index = own[ExactName(name)] {
+                    // A collector cannot change the type of a metric that recorders have, nor show a series of theirs.
+                    guard entries[index].family?.kind == samples.kind else { continue }
+                    var samples = samples
+                    samples.samples.removeAll { registry.hasSeries(name, $0.labels) }
+                    entries[index].collected = samples
+                } else if sampleNames[ExactName(name)] == nil {
                     entries.append(Entry(name: name, family: nil, collected: samples))
                 }
             }
             entries.sort { $0.name < $1.name }
         }
         self.entries = entries
-        self.infos = collected.infos
+        self.escaping = format.escaping
+        self.names = Set(
+            entries.lazy.map(\.name).filter { MetricName.isClassic($0, allowColon: true) }.map { ExactName($0) }
+        )
+        // An information metric without its suffix must not be the name of another metric.
+        self.infos = collected.infos.filter { sampleNames[ExactName(String($0.dropLast(5)))] == nil }
+        self.registry = registry
         self.declarations = declarations
         self.encoder = ExpositionEncoder(
             format: format, reader: registry.store.reader(), configuration: registry.configuration
@@ -97,6 +112,18 @@ struct ExpositionWriter {
         return piece.isEmpty ? nil : piece
     }
 
+    /// The name by the scraper's scheme. Where that would be the name of another family, too, it is written so that every
+    /// name stays its own: a family that is there twice fails the whole scrape.
+    private mutating func exposedName(_ name: String) -> String {
+        let escaped = NameEscaping.escape(name, self.escaping, allowColon: true)
+        guard escaped != name else { return name }
+        guard self.names.contains(ExactName(escaped)) else {
+            self.names.insert(ExactName(escaped))
+            return escaped
+        }
+        return NameEscaping.escape(name, .values, allowColon: true)
+    }
+
     /// Writes the header of the next family, or its next chunk; `false` at the end.
     private mutating func step() -> Bool {
         if self.chunk >= 0, self.chunk < self.chunks.count {
@@ -114,7 +141,6 @@ struct ExpositionWriter {
         let entry = self.entries[self.position]
         self.chunks = entry.family?.chunks ?? []
         self.chunk = 0
-        let declaration = entry.family?.declaration ?? self.declarations[entry.name]
         guard !self.chunks.isEmpty || entry.collected != nil,
             let kind = entry.family?.kind ?? entry.collected?.kind
         else {
@@ -122,10 +148,15 @@ struct ExpositionWriter {
             self.chunk = -1
             return true
         }
+        // One that was declared later may be meant for another type.
+        let later = self.declarations[entry.name].flatMap { $0.kind == kind ? $0 : nil }
+        let declaration = entry.family?.declaration ?? later
         self.encoder.beginFamily(
             FamilyHeader(
-                name: entry.name, kind: kind, isInfo: self.infos.contains(entry.name), help: declaration?.help,
-                unit: declaration?.unit, family: entry.family
+                exposedName: self.exposedName(entry.name), kind: kind, isInfo: self.infos.contains(entry.name),
+                help: declaration?.help,
+                unit: declaration?.unit, family: entry.family,
+                hasSeries: { [registry = self.registry] in registry.hasSeries(entry.name, $0) }
             )
         )
         return true
@@ -134,13 +165,16 @@ struct ExpositionWriter {
 
 /// What stands above the series of a family.
 struct FamilyHeader {
-    var name: String
+    /// The name as this scraper gets it.
+    var exposedName: String
     var kind: MetricKind
     var isInfo: Bool
     var help: String?
     var unit: String?
     /// `nil` where only collectors give samples.
     var family: Family?
+    /// Whether recorders made a series of these labels.
+    var hasSeries: @Sendable (LabelSet) -> Bool
 }
 
 /// The encoding of one format.

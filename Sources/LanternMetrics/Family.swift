@@ -56,7 +56,8 @@ final class Family: Sendable {
         }
     }
 
-    var count: Int { self.rows.withLock { $0.count } }
+    /// Series, without that of the overflow.
+    var count: Int { self.rows.withLock { $0.count - ($0.overflow == nil ? 0 : 1) } }
 
     /// The series for everything beyond the limit, made on first use.
     var overflow: SeriesRecord? {
@@ -97,6 +98,19 @@ final class Family: Sendable {
 
     /// The series as they are now, for a scrape.
     var chunks: [SeriesChunk] { self.rows.withLock { $0.chunks } }
+}
+
+extension Family {
+    /// The label with the most values, which is the one to blame for too many series. Looks at 10,000 series at most.
+    var mostDiverseLabel: String? {
+        var values: [String: Set<String>] = [:]
+        for chunk in self.chunks.prefix(40) {
+            for index in 0..<chunk.count {
+                for (name, value) in LabelReader(chunk.labels(index)) { values[name, default: []].insert(value) }
+            }
+        }
+        return values.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key
+    }
 }
 
 /// Up to 256 series side by side, so that a scrape reads memory in order.
@@ -171,6 +185,8 @@ final class SeriesRecord: Sendable {
     let cell: Cell
     let exemplars: ExemplarStore?
     let native: NativeHistogram?
+    /// Recorders of this series that there are. Its cells must not be given to another one while there is one.
+    let recorders = Atomic<Int>(0)
     private let companion = Mutex<Cell?>(nil)
 
     init(

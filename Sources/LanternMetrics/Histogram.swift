@@ -11,7 +11,7 @@ public struct Histogram: Sendable {
     public func observe(_ duration: Duration) { self.recorder.recordNanoseconds(Int64(duration.wholeNanoseconds)) }
 
     /// Counts how long `body` takes, also where it throws.
-    public func time<Value, Failure: Error>(
+    public nonisolated(nonsending) func time<Value, Failure: Error>(
         _ body: nonisolated(nonsending) () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         let start = ContinuousClock.now

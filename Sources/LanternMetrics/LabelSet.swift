@@ -2,9 +2,12 @@
 struct LabelSet: Sendable {
     let pairs: [(String, String)]
 
-    init(_ labels: [(String, String)], allowsUTF8: Bool = false) {
+    /// - Parameter kind: Of the metric that they are labels of; `nil` where their names were cleaned before.
+    init(_ labels: [(String, String)], of kind: MetricKind? = nil, allowsUTF8: Bool = false) {
         var pairs = labels
-        for index in pairs.indices { pairs[index].0 = MetricName.label(pairs[index].0, allowsUTF8: allowsUTF8) }
+        for index in pairs.indices {
+            pairs[index].0 = MetricName.label(pairs[index].0, of: kind, allowsUTF8: allowsUTF8)
+        }
         if pairs.count > 1 {
             pairs.sort { ($0.0, $0.1) < ($1.0, $1.1) }
             // Two names that become one: their values are joined, as the OpenTelemetry specification says for Prometheus.

@@ -40,23 +40,25 @@ final class LookupTable<Value: AnyObject & Sendable>: Sendable {
         self.shards[Int(truncatingIfNeeded: hash >> 60)].withLock { $0.insert(hash, name, labels, value, generation) }
     }
 
-    /// Takes out every entry that `shouldRemove` says yes to; answers what was taken out. It learns whether the table
-    /// holds the only reference to the value.
-    func removeAll(where shouldRemove: (_ value: Value, _ lastUsed: UInt32, _ isUnique: Bool) -> Bool) -> [Value] {
+    /// Takes out every entry that `shouldRemove` says yes to; answers what was taken out.
+    func removeAll(where shouldRemove: (_ value: Value) -> Bool) -> [Value] {
         var removed: [Value] = []
         for index in self.shards.indices {
-            removed += self.shards[index].withLock { $0.removeAll(where: shouldRemove) }
+            removed += self.shards[index].withLock { table in
+                table.removeAll { _, value in shouldRemove(value) }
+            }
         }
         return removed
     }
 
-    /// Calls `body` with every value.
-    func forEach(_ body: (Value) -> Void) {
+    /// Takes out every entry that nobody else holds and that was not used in `generation` nor in the one before. To be held
+    /// is to be used.
+    func removeIdle(generation: UInt32) -> [Value] {
+        var removed: [Value] = []
         for index in self.shards.indices {
-            self.shards[index].withLock { table in
-                for case let value? in table.values { body(value) }
-            }
+            removed += self.shards[index].withLock { $0.removeIdle(generation: generation) }
         }
+        return removed
     }
 
     /// Open addressing with linear probing. The parts of an entry lie in arrays of their own: a search reads hashes one
@@ -67,7 +69,7 @@ final class LookupTable<Value: AnyObject & Sendable>: Sendable {
         private var names: ContiguousArray<String> = ContiguousArray(repeating: "", count: 8)
         private var labels: ContiguousArray<[(String, String)]> = ContiguousArray(repeating: [], count: 8)
         private var lastUsed: ContiguousArray<UInt32> = ContiguousArray(repeating: 0, count: 8)
-        private(set) var values: ContiguousArray<Value?> = ContiguousArray(repeating: nil, count: 8)
+        private var values: ContiguousArray<Value?> = ContiguousArray(repeating: nil, count: 8)
         private var count = 0
         /// Places that are not 0.
         private var used = 0
@@ -140,13 +142,23 @@ final class LookupTable<Value: AnyObject & Sendable>: Sendable {
             }
         }
 
-        mutating func removeAll(where shouldRemove: (Value, UInt32, Bool) -> Bool) -> [Value] {
+        mutating func removeIdle(generation: UInt32) -> [Value] {
+            var held: [Int] = []
+            let lastUsed = self.lastUsed
+            let removed = self.removeAll { place, value in
+                if !isKnownUniquelyReferenced(&value) { held.append(place) }
+                return held.last != place && generation &- lastUsed[place] >= 2
+            }
+            for place in held { self.lastUsed[place] = generation }
+            return removed
+        }
+
+        mutating func removeAll(where shouldRemove: (_ place: Int, inout Value) -> Bool) -> [Value] {
             var removed: [Value] = []
             for place in self.values.indices {
-                // Out of the table while it is looked at, or the table's own reference would count as one in use.
+                // Out of the table while it is looked at, or the table's own reference would count as one that holds it.
                 guard var value = self.values[place].take() else { continue }
-                let isUnique = isKnownUniquelyReferenced(&value)
-                if shouldRemove(value, self.lastUsed[place], isUnique) {
+                if shouldRemove(place, &value) {
                     removed.append(value)
                     self.hashes[place] = 1
                     self.names[place] = ""

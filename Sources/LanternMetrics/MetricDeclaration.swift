@@ -11,7 +11,7 @@ public struct MetricDeclaration: Sendable {
     public var help: String
     public var labels: [String]
     /// Upper bounds, ascending, in the unit of the name; `+Inf` is implied.
-    public var buckets: [Double]
+    public let buckets: [Double]
     /// Whether a histogram also has exponential buckets (Prometheus' native histograms), which scrapers get that ask for
     /// protobuf. Costs some 3 KiB more for each series and thread that records.
     public var isNative: Bool

@@ -5,6 +5,8 @@ public struct MetricsConfiguration: Sendable {
     public var seriesLimit = 2_000
     /// Most series of all metrics together.
     public var totalSeriesLimit = 100_000
+    /// Most metrics. What is asked for beyond them is not exposed, and counted as overflow of `new_metrics`.
+    public var metricLimit = 5_000
     /// After this time without being recorded into or asked for, a series that no recorder is held of is dropped; `nil`:
     /// never. A metric that comes again begins at 0, which Prometheus sees as a restart.
     public var idleLifetime: Duration?

@@ -39,10 +39,12 @@ extension MetricsRegistry {
             if let other = state.declarations[exposed], !other.isSame(as: declaration) {
                 return MetricsError(.clash, "\(exposed) is declared already, as another metric")
             }
-            state.declarations[exposed] = state.declarations[exposed] ?? declaration
+            let isNew = state.declarations[exposed] == nil
+            if isNew { state.declarations[exposed] = declaration }
             switch self.family(exposed, kind, storage, &state) {
             case .success: return nil
             case .failure(let clash):
+                if isNew { state.declarations[exposed] = nil }
                 return MetricsError(.clash, "samples of \(exposed) would bear the name of those of \(clash.other)")
             }
         }

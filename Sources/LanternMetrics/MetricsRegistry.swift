@@ -13,15 +13,19 @@ import Synchronization
 /// `overflow="true"`, and `lantern_metrics_overflow_total{metric}` counts the recorders that were asked for in vain.
 public final class MetricsRegistry: Sendable {
     struct State {
-        var families: [String: Family] = [:]
+        var families: [ExactName: Family] = [:]
         /// In order of name, as they are exposed.
         var sorted: [Family] = []
         var declarations: [String: MetricDeclaration] = [:]
         var collectors: [Collector] = []
         /// Which family a sample name belongs to.
-        var sampleNames: [String: String] = [:]
+        var sampleNames: [ExactName: String] = [:]
         var series = 0
         var exemplarSource: (@Sendable () -> ExemplarContext?)?
+        /// Keys of all recorders that are remembered; several may lead to one series.
+        var recorders = 0
+        /// What recorders get whose metric clashes with another: one series of each shape, which no scrape shows.
+        var unexposed: [String: SeriesRecord] = [:]
         /// What was warned of already.
         var clashes: Set<String> = []
         var lastSweep = ContinuousClock.now
@@ -31,12 +35,15 @@ public final class MetricsRegistry: Sendable {
     let store = CellStore()
     let state = Mutex(State())
     let logger: Logger?
-    private let rows: LookupTable<SeriesRecord>
-    private let counters: LookupTable<CounterRecorder>
-    private let floatingPointCounters: LookupTable<FloatingPointCounterRecorder>
-    private let gauges: LookupTable<GaugeRecorder>
-    private let histograms: LookupTable<HistogramRecorder>
-    private let generation = Atomic<UInt32>(0)
+    let rows: LookupTable<SeriesRecord>
+    let counters: LookupTable<CounterRecorder>
+    let floatingPointCounters: LookupTable<FloatingPointCounterRecorder>
+    let gauges: LookupTable<GaugeRecorder>
+    let histograms: LookupTable<HistogramRecorder>
+    /// Counts sweeps; recorders remember that of their last use.
+    let generation = Atomic<UInt32>(0)
+    /// Held, so that they are never idle.
+    private let own = Mutex<[CounterRecorder]>([])
 
     /// - Parameter logger: Told once for each metric that overflows or is used with two types.
     public init(_ configuration: MetricsConfiguration = MetricsConfiguration(), logger: Logger? = nil) {
@@ -50,8 +57,11 @@ public final class MetricsRegistry: Sendable {
         self.histograms = LookupTable(seed: seed)
         self.declare(Self.ownDeclarations)
         // There from the start, so that an alert on their increase sees the first one.
-        _ = self.counterRecorder("lantern_metrics_overflow_total", [])
-        _ = self.counterRecorder("lantern_metrics_collector_failures_total", [])
+        self.own.withLock { own in
+            own = ["lantern_metrics_overflow_total", "lantern_metrics_collector_failures_total"].map {
+                self.counterRecorder($0, [])
+            }
+        }
         self.collect("registry") { [weak self] sink in
             guard let self else { return }
             sink.add("lantern_metrics_series", .gauge, value: Double(self.seriesCount))
@@ -97,6 +107,13 @@ public final class MetricsRegistry: Sendable {
     /// Bytes that the numbers of all series take, for every thread that recorded.
     public var cellBytes: Int { self.store.bytes }
 
+    /// Whether recorders made a series of these labels.
+    func hasSeries(_ name: String, _ labels: LabelSet) -> Bool {
+        let hash = self.rows.hash(name, labels.pairs)
+        let generation = self.generation.load(ordering: .relaxed)
+        return self.rows.find(hash, name, labels.pairs, generation: generation) != nil
+    }
+
     // MARK: Recorders
 
     func counterRecorder(_ name: String, _ labels: [(String, String)]) -> CounterRecorder {
@@ -137,14 +154,17 @@ public final class MetricsRegistry: Sendable {
         _ kind: MetricKind, _ storage: Family.Storage, _ generation: UInt32, _ make: (SeriesRecord) -> Recorder
     ) -> Recorder {
         let family = MetricName.family(name, kind: kind, allowsUTF8: self.configuration.allowsUTF8Names)
-        let canonical = LabelSet(labels, allowsUTF8: self.configuration.allowsUTF8Names)
+        let canonical = LabelSet(labels, of: kind, allowsUTF8: self.configuration.allowsUTF8Names)
         let (recorder, notice) = self.state.withLock { state -> (Recorder, Notice?) in
             // Somebody else may have been faster.
             if let recorder = table.find(hash, name, labels, generation: generation) { return (recorder, nil) }
             let found = self.series(family, kind, storage, canonical, generation, &state)
             let recorder = make(found.series)
-            // A key that overflowed is not remembered: there is no end of them.
-            if found.isOwn { table.insert(hash, name, labels, recorder, generation: generation) }
+            // A key that overflowed is not remembered, nor one more spelling of what has many: there is no end of them.
+            if found.isOwn, state.recorders / 8 < self.configuration.totalSeriesLimit {
+                table.insert(hash, name, labels, recorder, generation: generation)
+                state.recorders += 1
+            }
             return (recorder, found.notice)
         }
         if let notice { self.tell(notice) }
@@ -165,10 +185,17 @@ public final class MetricsRegistry: Sendable {
         if let series = self.rows.find(hash, name, labels.pairs, generation: generation), series.family.kind == kind {
             return (series, true, nil)
         }
+        // A program that makes names of what users send must not fill the memory with families either.
+        if state.families.count >= self.configuration.metricLimit, state.families[ExactName(name)] == nil {
+            self.countOverflow(of: "new_metrics", generation, &state)
+            return (self.unexposed(kind, storage, &state), false, nil)
+        }
         switch self.family(name, kind, storage, &state) {
         case .failure(let clash):
-            let isNew = state.clashes.insert(name).inserted
-            return (self.unexposed(kind, storage), true, isNew ? .clash(name: name, with: clash.other) : nil)
+            let isNew = state.clashes.count < 1_000 && state.clashes.insert(name).inserted
+            return (
+                self.unexposed(kind, storage, &state), false, isNew ? .clash(name: name, with: clash.other) : nil
+            )
         case .success(let family):
             let isOwn = name == "lantern_metrics_overflow_total"
             if isOwn || (family.count < family.limit && state.series < self.configuration.totalSeriesLimit),
@@ -181,7 +208,7 @@ public final class MetricsRegistry: Sendable {
             if first { family.overflow = self.newSeries(family, .overflow, &state) }
             self.countOverflow(of: name, generation, &state)
             return (
-                family.overflow ?? self.unexposed(kind, storage), false, first ? .overflow(family) : nil
+                family.overflow ?? self.unexposed(kind, storage, &state), false, first ? .overflow(family) : nil
             )
         }
     }
@@ -213,19 +240,24 @@ public final class MetricsRegistry: Sendable {
         if let series = self.rows.find(hash, counter, labels.pairs, generation: generation) {
             return series.cell.add(UInt64(1))
         }
-        guard let family = state.families[counter], let series = self.newSeries(family, labels, &state) else { return }
+        guard let family = state.families[ExactName(counter)], let series = self.newSeries(family, labels, &state)
+        else { return }
         self.rows.insert(hash, counter, labels.pairs, series, generation: generation)
         series.cell.add(UInt64(1))
     }
 
     /// A series that no scrape shows: what is recorded into it is lost, and nothing breaks.
-    private func unexposed(_ kind: MetricKind, _ storage: Family.Storage) -> SeriesRecord {
+    private func unexposed(_ kind: MetricKind, _ storage: Family.Storage, _ state: inout State) -> SeriesRecord {
+        let shape = "\(kind) \(storage)"
+        if let series = state.unexposed[shape] { return series }
         let family = Family(name: "", kind: kind, declaration: nil, limit: 0, storage: storage)
         let store = CellStore()
         guard let cell = store.allocate(family.width) else {
             preconditionFailure("out of memory while a metric was made")
         }
-        return SeriesRecord(family: family, store: store, cell: cell)
+        let series = SeriesRecord(family: family, store: store, cell: cell)
+        state.unexposed[shape] = series
+        return series
     }
 
     // MARK: Families
@@ -236,7 +268,7 @@ public final class MetricsRegistry: Sendable {
     func family(
         _ name: String, _ kind: MetricKind, _ storage: Family.Storage, _ state: inout State
     ) -> Result<Family, Clash> {
-        if let family = state.families[name] {
+        if let family = state.families[ExactName(name)] {
             return family.kind == kind ? .success(family) : .failure(Clash(other: name))
         }
         let declaration = state.declarations[name]
@@ -246,10 +278,10 @@ public final class MetricsRegistry: Sendable {
         )
         if let declaration, declaration.kind != kind { return .failure(Clash(other: name)) }
         for sample in family.sampleNames {
-            if let other = state.sampleNames[sample] { return .failure(Clash(other: other)) }
+            if let other = state.sampleNames[ExactName(sample)] { return .failure(Clash(other: other)) }
         }
-        for sample in family.sampleNames { state.sampleNames[sample] = name }
-        state.families[name] = family
+        for sample in family.sampleNames { state.sampleNames[ExactName(sample)] = name }
+        state.families[ExactName(name)] = family
         let place = state.sorted.firstIndex { $0.name > name } ?? state.sorted.count
         state.sorted.insert(family, at: place)
         return .success(family)
@@ -271,64 +303,5 @@ public final class MetricsRegistry: Sendable {
                 ]
             )
         }
-    }
-
-    // MARK: Idle series
-
-    /// Drops series that were neither asked for nor held for the idle lifetime. Called by scrapes, so that a registry that
-    /// nobody scrapes keeps what it has.
-    func sweep(now: ContinuousClock.Instant = .now) {
-        guard let lifetime = self.configuration.idleLifetime else { return }
-        let isDue = self.state.withLock { state in
-            guard now - state.lastSweep >= lifetime else { return false }
-            state.lastSweep = now
-            return true
-        }
-        guard isDue else { return }
-        let generation = self.generation.wrappingAdd(1, ordering: .relaxed).newValue
-        // Not touched in the interval that just ended, nor in the one before: at least one whole lifetime.
-        self.drop { generation &- $0 >= 2 }
-    }
-
-    private func drop(where isIdle: (_ lastUsed: UInt32) -> Bool) {
-        self.state.withLock { state in
-            // Under the lock nobody makes a series anew; finding an old recorder needs its table, which holds it no more.
-            var idle: Set<ObjectIdentifier> = []
-            var held: Set<ObjectIdentifier> = []
-            func sort<Recorder: AnyObject & Sendable>(
-                _ table: LookupTable<Recorder>, _ series: (Recorder) -> SeriesRecord
-            ) {
-                for recorder in table.removeAll(where: { _, used, isUnique in isUnique && isIdle(used) }) {
-                    idle.insert(ObjectIdentifier(series(recorder)))
-                }
-                // Other spellings and faces of a series, which somebody may hold.
-                table.forEach { held.insert(ObjectIdentifier(series($0))) }
-            }
-            sort(self.counters, \.series)
-            sort(self.floatingPointCounters, \.series)
-            sort(self.gauges, \.series)
-            sort(self.histograms, \.series)
-            let gone = self.rows.removeAll { series, _, _ in
-                idle.contains(ObjectIdentifier(series)) && !held.contains(ObjectIdentifier(series))
-            }
-            for series in Dictionary(grouping: gone, by: { ObjectIdentifier($0.family) }).values {
-                series[0].family.remove(series)
-            }
-            for series in gone { series.free() }
-            state.series -= gone.count
-        }
-    }
-}
-
-extension Family {
-    /// The label with the most values, which is the one to blame for too many series. Looks at 10,000 series at most.
-    var mostDiverseLabel: String? {
-        var values: [String: Set<String>] = [:]
-        for chunk in self.chunks.prefix(40) {
-            for index in 0..<chunk.count {
-                for (name, value) in LabelReader(chunk.labels(index)) { values[name, default: []].insert(value) }
-            }
-        }
-        return values.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key
     }
 }

@@ -52,7 +52,8 @@ final class NativeHistogram: Sendable {
 
     @inline(never)
     private func observeOutlier(_ value: Double) {
-        let index = Cell.nativeIndex(min(abs(value), .greatestFiniteMagnitude))
+        // Infinite values have a bucket of their own, behind that of the largest finite ones.
+        let index = value.isInfinite ? Cell.nativeIndex(.greatestFiniteMagnitude) + 1 : Cell.nativeIndex(abs(value))
         self.outliers.withLock { outliers in
             if value > 0 {
                 outliers.positive[index, default: 0] += 1

@@ -12,6 +12,8 @@ struct ProtobufEncoder {
     private var reader: CellReader
     private var family: Family?
     private var kind = MetricKind.gauge
+    private var unit: String?
+    private var labels = LabelEscaper(nil, of: .gauge) { _ in false }
     private var message = ProtobufMessage()
 
     init(format: ExpositionFormat, reader: CellReader, configuration: MetricsConfiguration) {
@@ -27,8 +29,10 @@ struct ProtobufEncoder {
         self.reader.refresh()
         self.family = header.family
         self.kind = header.kind
+        self.unit = header.unit
+        self.labels = LabelEscaper(self.escaping, of: header.kind, isTaken: header.hasSeries)
         self.message = ProtobufMessage()
-        self.message.text(1, NameEscaping.escape(header.name, self.escaping, allowColon: true))
+        self.message.text(1, header.exposedName)
         if let help = header.help { self.message.text(2, help) }
         let type: UInt64 =
             switch header.kind {
@@ -75,6 +79,7 @@ struct ProtobufEncoder {
     }
 
     mutating func endFamily() {
+        if let unit = self.unit { self.message.text(5, unit) }
         var length = ProtobufMessage()
         length.varint(UInt64(self.message.bytes.count))
         self.bytes.append(contentsOf: length.bytes)
@@ -91,10 +96,7 @@ struct ProtobufEncoder {
     private mutating func metric(_ labels: [(String, String)], _ field: Int, _ value: ProtobufMessage) {
         var pairs = labels
         if self.allowsUTF8Names, self.escaping != .utf8 {
-            pairs =
-                LabelSet(
-                    pairs.map { (NameEscaping.escape($0.0, self.escaping, allowColon: false), $0.1) }, allowsUTF8: true
-                ).pairs
+            pairs = self.labels.escape(pairs).pairs
         }
         var metric = ProtobufMessage()
         for (name, value) in pairs {
@@ -111,22 +113,25 @@ struct ProtobufEncoder {
         _ cell: CellAddress, _ record: SeriesRecord, _ exemplars: [Int: Exemplar]?, into value: inout ProtobufMessage
     ) {
         guard let family = self.family else { return }
+        // Read before the classic buckets, so that what comes in meanwhile is in those at most; the message must agree in
+        // itself, or Prometheus drops it.
+        let native = record.native?.snapshot(&self.reader)
+        let counted = native.map { $0.zeroCount + ($0.positive + $0.negative).reduce(0) { $0 + $1.count } }
         var total: UInt64 = 0
         var buckets = ProtobufMessage()
-        for (index, bound) in (family.exposedBounds + [.infinity]).enumerated() {
+        let bounds = family.exposedBounds + [.infinity]
+        for (index, bound) in bounds.enumerated() {
             total += self.reader.sum(cell, plus: 1 + index)
             var bucket = ProtobufMessage()
-            bucket.number(1, total)
+            bucket.number(1, index == bounds.count - 1 ? counted ?? total : min(total, counted ?? total))
             bucket.double(2, bound)
             if let exemplar = exemplars?[index] { bucket.message(3, self.message(exemplar)) }
             buckets.message(3, bucket)
         }
-        value.number(1, total)
+        value.number(1, counted ?? total)
         value.double(2, family.sum(cell, &self.reader))
         value.append(buckets)
-        guard let native = record.native else { return }
-        let snapshot = native.snapshot(&self.reader)
-        // The counts of both kinds of buckets were read one after the other: what is shown must agree in itself.
+        guard let snapshot = native else { return }
         value.signed(5, Int64(snapshot.schema))
         value.double(6, snapshot.zeroThreshold)
         value.number(7, snapshot.zeroCount)

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Synchronization
 
 /// Increments of a counter, as swift-metrics and ``Counter`` make them.
 final class CounterRecorder: CounterHandler, Sendable {
@@ -10,7 +11,11 @@ final class CounterRecorder: CounterHandler, Sendable {
         self.series = series
         self.cell = series.cell
         self.exemplars = ExemplarTaker(series.exemplars)
+        series.recorders.add(1, ordering: .relaxed)
     }
+
+    // Releasing: whoever sees none left sees all that was recorded.
+    deinit { self.series.recorders.subtract(1, ordering: .releasing) }
 
     /// A counter only goes up: a step back would look like a restart to Prometheus, so it is left out.
     func increment(by amount: Int64) {
@@ -36,7 +41,11 @@ final class FloatingPointCounterRecorder: FloatingPointCounterHandler, Sendable 
         self.series = series
         self.cell = series.fractions()
         self.exemplars = ExemplarTaker(series.exemplars)
+        series.recorders.add(1, ordering: .relaxed)
     }
+
+    // Releasing: whoever sees none left sees all that was recorded.
+    deinit { self.series.recorders.subtract(1, ordering: .releasing) }
 
     func increment(by amount: Double) {
         guard amount > 0, amount.isFinite else { return }
@@ -59,7 +68,11 @@ final class GaugeRecorder: MeterHandler, RecorderHandler, Sendable {
     init(series: SeriesRecord) {
         self.series = series
         self.cell = series.cell
+        series.recorders.add(1, ordering: .relaxed)
     }
+
+    // Releasing: whoever sees none left sees all that was recorded.
+    deinit { self.series.recorders.subtract(1, ordering: .releasing) }
 
     func set(_ value: Int64) { self.cell.set(Double(value)) }
     func set(_ value: Double) { self.cell.set(value) }
@@ -85,13 +98,18 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
         self.isNanoseconds = series.family.storage == .nanoseconds
         self.native = series.native
         self.exemplars = ExemplarTaker(series.exemplars)
+        series.recorders.add(1, ordering: .relaxed)
     }
+
+    // Releasing: whoever sees none left sees all that was recorded.
+    deinit { self.series.recorders.subtract(1, ordering: .releasing) }
 
     /// A negative duration, from a clock that was set back, counts as none.
     func recordNanoseconds(_ duration: Int64) {
         guard self.isNanoseconds else { return self.observe(Double(duration) / 1_000_000_000) }
-        let bucket = self.cell.observe(UInt64(max(0, duration)), bounds: self.bounds)
-        self.native?.observe(Double(max(0, duration)))
+        let duration = max(0, duration)
+        let bucket = self.cell.observe(UInt64(duration), bounds: self.bounds)
+        self.native?.observe(Double(duration))
         self.exemplars?.offer(bucket, Double(duration) / 1_000_000_000)
     }
 
@@ -99,9 +117,10 @@ final class HistogramRecorder: TimerHandler, RecorderHandler, Sendable {
 
     func record(_ value: Double) {
         if self.isNanoseconds {
-            // Seconds into a metric of timers: rounded to what timers measure.
+            // Seconds into a metric of timers: rounded to what timers measure, and no longer than a century, so that a value
+            // without measure cannot make the sum overflow.
             guard !value.isNaN else { return }
-            self.recordNanoseconds(Int64(min(max(0, value) * 1_000_000_000, 9e18)))
+            self.recordNanoseconds(Int64((min(max(0, value), 3_155_760_000) * 1_000_000_000).rounded()))
         } else {
             self.observe(value)
         }

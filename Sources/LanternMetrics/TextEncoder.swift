@@ -10,6 +10,7 @@ struct TextEncoder {
     private var reader: CellReader
     private var names = SampleNames()
     private var kind = MetricKind.gauge
+    private var labels = LabelEscaper(nil, of: .gauge) { _ in false }
     private var family: Family?
 
     /// `# TYPE` and the sample names of the current family, up to where labels begin.
@@ -40,7 +41,8 @@ struct TextEncoder {
         self.reader.refresh()
         self.kind = header.kind
         self.family = header.family
-        var name = NameEscaping.escape(header.name, self.escaping, allowColon: true)
+        self.labels = LabelEscaper(self.escaping, of: header.kind, isTaken: header.hasSeries)
+        var name = header.exposedName
         let isQuoted = !MetricName.isClassic(name, allowColon: true)
         // OpenMetrics names a family without the suffix that its samples bear.
         let sample = name
@@ -61,7 +63,7 @@ struct TextEncoder {
         self.comment("TYPE", name, isQuoted)
         self.text.append(type)
         self.text.append(Self.newline)
-        if self.isOpenMetrics, let unit = header.unit, !header.isInfo {
+        if self.isOpenMetrics, let unit = header.unit, !header.isInfo, name.hasSuffix("_" + unit) {
             self.comment("UNIT", name, isQuoted)
             self.text.append(unit)
             self.text.append(Self.newline)
@@ -109,7 +111,10 @@ struct TextEncoder {
             if isPlain { return self.add(chunk, index, labels) }
             // Labels that are not classic stand there quoted, and must be written anew for scrapers that do not know them;
             // a quoted name of the metric stands among them.
-            let own = self.behindName(self.escaping == .utf8 ? Array(labels) : self.escaped(labels))
+            let own = self.behindName(
+                self.escaping == .utf8
+                    ? Array(labels) : self.escaped(LabelReader(Array(labels)[...]).map { ($0.name, $0.value) })
+            )
             own.withUnsafeBufferPointer { self.add(chunk, index, $0) }
         }
     }
@@ -165,12 +170,12 @@ struct TextEncoder {
                 buckets: self.names.bucket, labels, self.names.bounds, &self.reader, cell.cell.advanced(by: 1)
             )
         }
-        // With negative bounds a sum can fall, which OpenMetrics forbids to show.
-        if !self.isOpenMetrics || (family.exposedBounds.first ?? 0) >= 0 {
-            self.text.append(series: self.names.sum, labels)
-            self.text.append(family.sum(cell.cell, &self.reader))
-            self.text.append(Self.newline)
-        }
+        let sum = family.sum(cell.cell, &self.reader)
+        // With negative values a sum can fall, which OpenMetrics forbids to show; without a sum there is no count.
+        guard !self.isOpenMetrics || ((family.exposedBounds.first ?? 0) >= 0 && sum >= 0) else { return }
+        self.text.append(series: self.names.sum, labels)
+        self.text.append(sum)
+        self.text.append(Self.newline)
         self.text.append(series: self.names.count, labels)
         self.text.append(total)
         self.text.append(Self.newline)
@@ -179,9 +184,10 @@ struct TextEncoder {
     mutating func add(_ collected: SampleSink.Samples) {
         for sample in collected.samples {
             var labels: [UInt8] = []
-            sample.labels.write(to: &labels)
             if self.allowsUTF8Names, self.escaping != .utf8 {
-                labels = labels.withUnsafeBufferPointer { self.escaped($0) }
+                labels = self.escaped(sample.labels.pairs)
+            } else {
+                sample.labels.write(to: &labels)
             }
             labels = self.behindName(labels)
             labels.withUnsafeBufferPointer { self.text.append(series: self.names.plain, $0) }
@@ -203,13 +209,9 @@ struct TextEncoder {
         return [UInt8(ascii: "\"")] + (labels.isEmpty ? [] : [UInt8(ascii: ",")] + labels)
     }
 
-    private func escaped(_ labels: UnsafeBufferPointer<UInt8>) -> [UInt8] {
-        let pairs = LabelReader(Array(labels)[...]).map {
-            (NameEscaping.escape($0.name, self.escaping, allowColon: false), $0.value)
-        }
+    private mutating func escaped(_ labels: [(String, String)]) -> [UInt8] {
         var bytes: [UInt8] = []
-        // Two names may have become one.
-        LabelSet(pairs, allowsUTF8: true).write(to: &bytes)
+        self.labels.escape(labels).write(to: &bytes)
         return bytes
     }
 

@@ -30,12 +30,15 @@ public struct MetricsSnapshot: Sendable, CustomStringConvertible {
     public init(text: String) throws(MetricsMismatch) {
         var samples: [Sample] = []
         var types: [String: String] = [:]
-        for line in text.split(separator: "\n") {
-            if line.hasPrefix("# TYPE ") {
+        // By bytes: what a person sees as one character may be a newline or a quote with something joined to it.
+        for bytes in text.utf8.split(separator: UInt8(ascii: "\n")) {
+            let line = String(decoding: bytes, as: UTF8.self)
+            if line.utf8.starts(with: "# TYPE ".utf8) {
                 let words = line.split(separator: " ")
                 if words.count == 4 { types[String(words[2])] = String(words[3]) }
-            } else if !line.hasPrefix("#") {
-                guard let sample = Self.sample(line) else {
+            } else if line.utf8.first != UInt8(ascii: "#") {
+                var reader = SampleReader(line)
+                guard let sample = reader.sample() else {
                     throw MetricsMismatch("no line of the Prometheus text format: \(line)")
                 }
                 samples.append(sample)
@@ -80,14 +83,24 @@ public struct MetricsSnapshot: Sendable, CustomStringConvertible {
     /// - Parameter labels: Enough of them that one series is left.
     /// - Throws: ``MetricsMismatch`` which lists the series that there are.
     public func expectCounter(
-        _ name: String, _ labels: [String: String] = [:], _ value: Double
+        _ name: String, _ labels: [String: String], _ value: Double
     ) throws(MetricsMismatch) {
         try self.expect(name, type: "counter", name, labels, value)
     }
 
+    /// Says that a counter without labels, or the only series of one, has a value.
+    public func expectCounter(_ name: String, _ value: Double) throws(MetricsMismatch) {
+        try self.expectCounter(name, [:], value)
+    }
+
+    /// Says that a gauge without labels, or the only series of one, has a value.
+    public func expectGauge(_ name: String, _ value: Double) throws(MetricsMismatch) {
+        try self.expectGauge(name, [:], value)
+    }
+
     /// Says that a gauge has a value.
     public func expectGauge(
-        _ name: String, _ labels: [String: String] = [:], _ value: Double
+        _ name: String, _ labels: [String: String], _ value: Double
     ) throws(MetricsMismatch) {
         try self.expect(name, type: "gauge", name, labels, value)
     }
@@ -142,57 +155,6 @@ public struct MetricsSnapshot: Sendable, CustomStringConvertible {
     private struct Key: Hashable {
         var name: String
         var labels: [String: String]
-    }
-
-    // MARK: Reading
-
-    private static func sample(_ line: Substring) -> Sample? {
-        guard let end = line.firstIndex(where: { $0 == "{" || $0 == " " }) else { return nil }
-        let name = String(line[..<end])
-        var rest = line[end...]
-        var labels: [String: String] = [:]
-        if rest.first == "{" {
-            rest.removeFirst()
-            while rest.first != "}" {
-                guard let equals = rest.firstIndex(of: "=") else { return nil }
-                let label = String(rest[..<equals])
-                rest = rest[rest.index(after: equals)...]
-                guard let value = Self.quoted(&rest) else { return nil }
-                labels[label] = value
-                if rest.first == "," { rest.removeFirst() } else if rest.first != "}" { return nil }
-            }
-            rest.removeFirst()
-        }
-        guard rest.first == " ", let value = Self.number(rest.dropFirst()) else { return nil }
-        return Sample(name: name, labels: labels, value: value)
-    }
-
-    private static func quoted(_ text: inout Substring) -> String? {
-        guard text.popFirst() == "\"" else { return nil }
-        var value = ""
-        while let character = text.popFirst() {
-            switch character {
-            case "\"": return value
-            case "\\":
-                switch text.popFirst() {
-                case "n": value.append("\n")
-                case "\"": value.append("\"")
-                case "\\": value.append("\\")
-                default: return nil
-                }
-            default: value.append(character)
-            }
-        }
-        return nil
-    }
-
-    private static func number(_ text: Substring) -> Double? {
-        switch text {
-        case "+Inf": .infinity
-        case "-Inf": -.infinity
-        case "NaN": .nan
-        default: Double(text)
-        }
     }
 }
 

@@ -38,6 +38,7 @@ final class Driver: @unchecked Sendable {
     private let wake: Int32
     private let configuration: PostgresConfiguration
     private let onEnd: @Sendable (Driver) -> Void
+    private let onNotification: (@Sendable (_ payload: String) -> Void)?
     let id: Int
     let connectedAt = ContinuousClock.now
 
@@ -46,8 +47,10 @@ final class Driver: @unchecked Sendable {
     private let doomed = Atomic<Bool>(false)
 
     private init(
-        id: Int, configuration: PostgresConfiguration, wake: Int32, onEnd: @escaping @Sendable (Driver) -> Void
+        id: Int, configuration: PostgresConfiguration, wake: Int32, onEnd: @escaping @Sendable (Driver) -> Void,
+        onNotification: (@Sendable (_ payload: String) -> Void)?
     ) {
+        self.onNotification = onNotification
         self.id = id
         self.configuration = configuration
         self.wake = wake
@@ -57,15 +60,20 @@ final class Driver: @unchecked Sendable {
     deinit { Glibc.close(self.wake) }
 
     /// Connects, within the configuration's time limit.
-    /// - Parameter onEnd: Called once, on the driver's thread, when the connection is gone for whatever reason.
+    /// - Parameters:
+    ///   - onEnd: Called once, on the driver's thread, when the connection is gone for whatever reason.
+    ///   - onNotification: Called on the driver's thread for each NOTIFY that this session listens to.
     static func connect(
-        id: Int, configuration: PostgresConfiguration, onEnd: @escaping @Sendable (Driver) -> Void
+        id: Int, configuration: PostgresConfiguration, onEnd: @escaping @Sendable (Driver) -> Void,
+        onNotification: (@Sendable (_ payload: String) -> Void)? = nil
     ) async throws -> Driver {
         let wake = lantern_eventfd()
         guard wake >= 0 else {
             throw PostgresError(code: .connect, message: "no eventfd: errno \(errno)")
         }
-        let driver = Driver(id: id, configuration: configuration, wake: wake, onEnd: onEnd)
+        let driver = Driver(
+            id: id, configuration: configuration, wake: wake, onEnd: onEnd, onNotification: onNotification
+        )
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             let start = ThreadStart(driver: driver, connected: continuation)
             let context = Unmanaged.passRetained(start).toOpaque()
@@ -287,6 +295,7 @@ final class Driver: @unchecked Sendable {
                     return PostgresError(code: .connectionLost, message: Self.message(of: connection))
                 }
                 Self.receive(from: connection, &inFlight)
+                self.receiveNotifications(from: connection)
                 if PQstatus(connection) == CONNECTION_BAD {
                     return PostgresError(code: .connectionLost, message: Self.message(of: connection))
                 }
@@ -338,6 +347,13 @@ final class Driver: @unchecked Sendable {
                 if inFlight[0].error == nil { inFlight[0].error = self.error(of: raw) }
                 PQclear(raw)
             }
+        }
+    }
+
+    private func receiveNotifications(from connection: OpaquePointer) {
+        while let notification = PQnotifies(connection) {
+            self.onNotification?(notification.pointee.extra.map { String(cString: $0) } ?? "")
+            PQfreemem(notification)
         }
     }
 

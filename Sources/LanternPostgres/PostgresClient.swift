@@ -117,8 +117,11 @@ public final class PostgresClient: Service {
     // MARK: - Connections
 
     /// A connection outside the pool, for sessions that are state: advisory locks, LISTEN. The caller closes it.
-    func makeDedicatedDriver() async throws -> Driver {
-        try await self.makeDriver(id: -1, onEnd: { _ in })
+    func makeDedicatedDriver(
+        onEnd: @escaping @Sendable (Driver) -> Void = { _ in },
+        onNotification: (@Sendable (_ payload: String) -> Void)? = nil
+    ) async throws -> Driver {
+        try await self.makeDriver(id: -1, onEnd: onEnd, onNotification: onNotification)
     }
 
     func withDriver<Value>(_ body: (Driver) async throws -> Value) async throws -> Value {
@@ -201,8 +204,13 @@ public final class PostgresClient: Service {
         }
     }
 
-    private func makeDriver(id: Int, onEnd: @escaping @Sendable (Driver) -> Void) async throws -> Driver {
-        let driver = try await Driver.connect(id: id, configuration: self.configuration, onEnd: onEnd)
+    private func makeDriver(
+        id: Int, onEnd: @escaping @Sendable (Driver) -> Void,
+        onNotification: (@Sendable (_ payload: String) -> Void)? = nil
+    ) async throws -> Driver {
+        let driver = try await Driver.connect(
+            id: id, configuration: self.configuration, onEnd: onEnd, onNotification: onNotification
+        )
         let milliseconds = self.configuration.statementTimeout.milliseconds
         do {
             _ = try await driver.execute([

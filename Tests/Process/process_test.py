@@ -5,9 +5,11 @@ Prints a line for each check and at last `N passed, N failed`. Standard library 
 """
 
 import argparse
+import gzip
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -17,10 +19,16 @@ import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "Tests", "Exposition"))
+
+import wire  # noqa: E402
+from scraper import Prometheus  # noqa: E402
+
 results = {"passed": 0, "failed": 0}
 
 
@@ -202,6 +210,110 @@ def scraped(platform):
         return values if values == {"auth": "1", "order": "1", "activity": "1"} else None
 
     check("Prometheus scrapes all three services", eventually(30, up), "up is not 1 for each")
+
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+DURATION = "http_server_request_duration_seconds"
+
+
+def scrape(url, accept="*/*", encoding="identity"):
+    """Header fields and body of `/metrics`, as they came."""
+    request = urllib.request.Request(f"{url}/metrics", headers={"accept": accept, "accept-encoding": encoding})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers, answer.read()
+
+
+def negotiated(platform):
+    """What each service answers to the `Accept` of Debian's Prometheus, without and with native histograms."""
+    classic = (
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    )
+    native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited," + classic
+    for name, url in (("auth", platform.auth), ("order", platform.order), ("activity", platform.activity)):
+        fields, body = scrape(url)
+        is_plain = fields["content-type"] == TEXT and "content-encoding" not in fields and body.endswith(b"\n")
+        check(f"the metrics of {name} are text 0.0.4 where nothing is asked for", is_plain, (fields.items(), body[-80:]))
+        vary = {part.strip().lower() for part in (fields["vary"] or "").split(",")}
+        check(f"the metrics of {name} vary with what is accepted", vary >= {"accept", "accept-encoding"}, fields["vary"])
+        fields, body = scrape(url, accept=classic)
+        is_openmetrics = fields["content-type"] == OPENMETRICS and body.endswith(b"\n# EOF\n")
+        check(f"the metrics of {name} are OpenMetrics for Prometheus", is_openmetrics, (fields["content-type"], body[-80:]))
+        fields, body = scrape(url, accept=native, encoding="gzip")
+        is_compressed = fields["content-encoding"] == "gzip"
+        check(f"the metrics of {name} are compressed where that is accepted", is_compressed, fields.items())
+        families = {family["name"]: family for family in wire.families(gzip.decompress(body) if is_compressed else body)}
+        requests = families.get(DURATION, {}).get("metric", [{}])
+        check(
+            f"the metrics of {name} are protobuf with native histograms for a Prometheus that asks for them",
+            fields["content-type"] == PROTOBUF and all("schema" in each.get("histogram", {}) for each in requests),
+            (fields["content-type"], sorted(families)),
+        )
+
+
+def exemplified(platform):
+    """A trace can be found from a bucket, in `/metrics` and in Prometheus."""
+    trace = uuid.uuid4().hex
+
+    def shown():
+        # A bucket takes another exemplar some time after its last one only, so requests come until one of ours is taken.
+        call("GET", f"{platform.order}/v1/products", headers={"traceparent": f"00-{trace}-{uuid.uuid4().hex[:16]}-01"})
+        lines = scrape(platform.order, accept="application/openmetrics-text;version=1.0.0")[1].decode().splitlines()
+        return [line for line in lines if line.startswith(f"{DURATION}_bucket{{") and f'trace_id="{trace}"' in line]
+
+    lines = eventually(30, shown)
+    check("a bucket of the duration of requests names the trace of one", lines, f"no line with {trace}")
+    # With the span, value and time, and within its bucket.
+    found = lines and re.search(r'le="([^"]+)"\} \d+ # \{.*span_id="[0-9a-f]{16}".*\} (\S+) \d+(\.\d+)?$', lines[0])
+    check("it names the span, value and time too", found and float(found[2]) <= float(found[1]), lines)
+    began = time.time() - 600
+
+    def stored():
+        query = urllib.parse.urlencode(
+            {"query": f'{DURATION}_bucket{{job="order"}}', "start": began, "end": time.time() + 60}
+        )
+        _, answer = call("GET", f"{platform.prometheus}/api/v1/query_exemplars?{query}")
+        rows = answer["data"] if isinstance(answer, dict) and answer.get("status") == "success" else []
+        return any(each["labels"].get("trace_id") == trace for row in rows for each in row["exemplars"])
+
+    check("Prometheus answers the trace of that request", eventually(30, stored), f"no exemplar with {trace}")
+
+
+def natively_counted(platform):
+    """Another Prometheus, which asks for native histograms, stores what `/metrics` shows."""
+    target = urllib.parse.urlsplit(platform.order).netloc
+    seen = {}
+
+    def labels(metric):
+        return frozenset((key, value) for key, value in metric.items() if key not in ("job", "instance", "__name__"))
+
+    def is_quiet(labels):
+        # Scrapes and probes are requests, which go on.
+        return dict(labels).get("http_route") not in ("/metrics", "/livez", "/readyz", "/startupz")
+
+    def agree():
+        stored = {labels(row["metric"]): float(row["value"][1]) for row in prometheus.query(f"histogram_count({DURATION})")}
+        text = scrape(platform.order)[1].decode()
+        shown = {
+            frozenset(re.findall(r'(\w+)="([^"]*)"', line)): float(line.rpartition(" ")[2])
+            for line in text.splitlines() if line.startswith(f"{DURATION}_count{{")
+        }
+        seen.update(
+            stored={key: count for key, count in stored.items() if is_quiet(key)},
+            shown={key: count for key, count in shown.items() if is_quiet(key)},
+        )
+        return seen["stored"] and seen["stored"] == seen["shown"]
+
+    with Prometheus([{"job_name": "order", "static_configs": [{"targets": [target]}]}]) as prometheus:
+        agrees = eventually(30, agree)
+        check("a Prometheus with native histograms counts what /metrics shows", agrees, (seen, prometheus.said()))
+        errors = [each["lastError"] for each in prometheus.targets() if each["lastError"]]
+        check("it finds no fault in the scrapes", not errors, errors)
+        rows = prometheus.query(DURATION)
+        has_buckets = rows and all(row.get("histogram", [0, {}])[1].get("buckets") for row in rows)
+        check("it has buckets that nobody had to choose", has_buckets, rows[:2])
 
 
 def names_exist(platform):
@@ -394,6 +506,9 @@ def main():
             latency(platform, admin)
             promtool(platform)
             scraped(platform)
+            negotiated(platform)
+            exemplified(platform)
+            natively_counted(platform)
             contract(platform)
             names_exist(platform)
             graceful(platform, admin)
