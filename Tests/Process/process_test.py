@@ -317,11 +317,32 @@ def natively_counted(platform):
 
 
 def names_exist(platform):
-    """Every metric that a panel or a rule names is exposed by the running platform."""
-    names = set()
+    """Every metric that a panel or a rule names is exposed by the running platform, and docs/metrics.md lists just what is."""
+    names, labels = {}, {}
     for url in (platform.auth, platform.order, platform.activity):
         _, text = call("GET", f"{url}/metrics")
-        names |= {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                family, kind = line.split()[2:]
+                names[family] = kind
+            elif not line.startswith("#"):
+                # The labels of a family stand behind its header; `le` is of the format, overflow of the guard.
+                found = re.findall(r'[{,](\w+)="(?:[^"\\]|\\.)*"', line)
+                labels.setdefault(family, set()).update(set(found) - {"le", "overflow"})
+    with open(os.path.join(ROOT, "docs/metrics.md"), encoding="utf-8") as page:
+        rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram)[^|]*\| ([^|]*) \|", page.read(), re.MULTILINE)
+    documented = {name: kind for name, kind, _ in rows}
+    check("docs/metrics.md lists every metric that is exposed, with its type", names.items() <= documented.items(),
+          sorted(names.items() - documented.items()))
+    check("every metric of docs/metrics.md is exposed by a service that has done its work", documented.keys() <= names.keys(),
+          sorted(documented.keys() - names.keys()))
+    foreign = {
+        name: sorted(labels[name] - set(re.findall(r"`(\w+)`", listed)))
+        for name, _, listed in rows
+        # Those of OTEL_RESOURCE_ATTRIBUTES are the operator's.
+        if name in labels and name != "target_info" and labels[name] - set(re.findall(r"`(\w+)`", listed))
+    }
+    check("no metric has a label that docs/metrics.md does not list", not foreign, foreign)
     with tempfile.NamedTemporaryFile("w", suffix=".names") as file:
         file.write("\n".join(sorted(names)) + "\n")
         file.flush()
