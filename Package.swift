@@ -277,6 +277,7 @@ let package = Package(
             name: "PlatformTests",
             dependencies: [
                 "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternLogging",
+                "LanternMetrics", "LanternMetricsTesting",
                 "LanternPostgres", "LanternTracing", "OrderService", "TestSupport", httpClient, logging, nioCore,
                 nioHTTP1,
                 tracing,

@@ -19,6 +19,8 @@ struct MetricsBenchmark {
     }
 
     static func main() async {
+        // First, while the process is small.
+        await self.exploding()
         await self.recording()
         await self.recordingMore()
         self.lookingUp()

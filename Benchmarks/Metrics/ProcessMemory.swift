@@ -1,6 +1,13 @@
 import Glibc
 
 enum ProcessMemory {
+    /// The most that was resident at any time, in bytes (getrusage(2)).
+    static func peak() -> Int {
+        var usage = rusage()
+        getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
+        return usage.ru_maxrss * 1_024
+    }
+
     /// Resident bytes of this process, from proc(5).
     static func resident() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }

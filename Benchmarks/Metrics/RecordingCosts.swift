@@ -90,4 +90,36 @@ extension MetricsBenchmark {
             what: "the same without scrapes; bar: 10 ms"
         ).report()
     }
+
+    /// A million label values thrown at one metric of a registry with its ordinary limits, and the memory of scrapes.
+    static func exploding() async {
+        let guarded = MetricsRegistry()
+        let before = ProcessMemory.resident()
+        let time = nanoseconds(1_000_000, rounds: 1) { count in
+            for index in 0..<count {
+                guarded.makeCounter(label: "bench", dimensions: [("user", "user-\(index)")]).increment(by: 1)
+            }
+        }
+        let grown = (ProcessMemory.resident() - before) / 1_024
+        print("explosion-1000000: \(guarded.seriesCount) series, \(grown) KiB more, \(Int(time)) ns each")
+
+        let registry = self.registry()
+        for index in 0..<100_000 {
+            registry.makeCounter(label: "bench", dimensions: [("id", "user-\(index)"), ("kind", "a")]).increment(by: 1)
+        }
+        for format in [ExpositionFormat.text, .openMetrics, .protobuf] {
+            let peak = ProcessMemory.peak()
+            let exposition = await registry.scrape(format)
+            var bytes = 0
+            var largest = 0
+            while let piece = exposition.next() {
+                bytes += piece.count
+                largest = max(largest, piece.count)
+            }
+            print(
+                "scrape-memory \(format.kind): \(bytes / 1_024) KiB in pieces of at most \(largest / 1_024) KiB,"
+                    + " the process grew by \((ProcessMemory.peak() - peak) / 1_024) KiB"
+            )
+        }
+    }
 }

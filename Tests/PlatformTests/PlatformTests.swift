@@ -1,3 +1,4 @@
+import LanternMetricsTesting
 import Foundation
 import Lantern
 import LanternKafkaTesting
@@ -85,12 +86,19 @@ struct PlatformTests {
             #expect(platform.auth.spans(of: Self.trace).isEmpty)
 
             // The metrics, by service.
-            let route =
-                #"http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="201",http_route="/v1/orders",url_scheme="http"} 1"#
-            #expect(await platform.order.metrics.contains(route))
-            #expect(await !platform.auth.metrics.contains(#"http_route="/v1/orders""#))
-            #expect(await platform.activity.metrics.contains("lantern_event_visible_seconds_count"))
-            #expect(await !platform.order.metrics.contains("lantern_event_visible_seconds_count"))
+            let duration = "http_server_request_duration_seconds"
+            try await platform.order.snapshot().expectHistogram(
+                duration,
+                [
+                    "http_request_method": "POST", "http_response_status_code": "201", "http_route": "/v1/orders",
+                    "url_scheme": "http",
+                ],
+                count: 1
+            )
+            try await platform.auth.snapshot().expectNone(duration + "_count", ["http_route": "/v1/orders"])
+            let visible = "lantern_event_visible_seconds_count"
+            try await #expect(!platform.activity.snapshot().samples(visible).isEmpty)
+            try await platform.order.snapshot().expectNone(visible)
         }
     }
 
@@ -240,7 +248,9 @@ struct PlatformTests {
                 "SELECT next FROM consumer_offset WHERE topic = 'foreign.events.v1' AND partition = 0"
             )
             #expect(try offset.first?("next", as: Int64.self) == 7)
-            #expect(await platform.activity.metrics.contains(#"lantern_dead_letters_total{reason="id_conflict"} 1"#))
+            try await platform.activity.snapshot().expectCounter(
+                "lantern_dead_letters_total", ["reason": "id_conflict"], 1
+            )
             database.close()
             await producer.close(deadline: .seconds(5))
         }

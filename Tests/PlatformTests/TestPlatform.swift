@@ -7,6 +7,7 @@ import LanternKafkaTesting
 import LanternLocal
 import LanternLogging
 import LanternMetrics
+import LanternMetricsTesting
 import LanternTracing
 import NIOCore
 import NIOHTTP1
@@ -36,6 +37,9 @@ final class TestPlatform: Sendable {
         func spans(of trace: String) -> [FinishedSpan] {
             self.spans.spans.filter { $0.context.traceID.description == trace }
         }
+
+        /// What a scrape of this service shows.
+        func snapshot() async throws -> MetricsSnapshot { try await MetricsSnapshot(self.host.telemetry.registry) }
 
         var metrics: String {
             get async { String(decoding: await self.host.telemetry.registry.exposition(), as: UTF8.self) }
