@@ -20,6 +20,7 @@ final class CellStore: @unchecked Sendable {
     }
 
     init() {
+        // Nine KiB that cannot be had: any allocation of Swift's own would end the process in the same way.
         guard let cells = lantern_cells_create() else {
             preconditionFailure("out of memory while a metrics registry was made")
         }

@@ -252,6 +252,7 @@ public final class MetricsRegistry: Sendable {
         if let series = state.unexposed[shape] { return series }
         let family = Family(name: "", kind: kind, declaration: nil, limit: 0, storage: storage)
         let store = CellStore()
+        // A new store's first row fits its first page, so only memory can be lacking; see CellStore.init.
         guard let cell = store.allocate(family.width) else {
             preconditionFailure("out of memory while a metric was made")
         }
