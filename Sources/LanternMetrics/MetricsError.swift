@@ -9,8 +9,6 @@ public struct MetricsError: Error, Sendable, Equatable, CustomStringConvertible 
         case invalidBuckets = "invalid_buckets"
         /// Another metric has this name, or samples of this name.
         case clash
-        /// No memory for its numbers.
-        case exhausted
     }
 
     public var code: Code
