@@ -55,6 +55,9 @@ final class CellStore: @unchecked Sendable {
         }
     }
 
+    /// Whether rows wait for a scrape that began before they were given back.
+    var isResting: Bool { self.space.withLock { !$0.resting.isEmpty } }
+
     func scrapeBegins() {
         self.space.withLock { $0.scrapes += 1 }
     }

@@ -100,8 +100,7 @@ struct ExpositionWriter {
     }
 
     mutating func next() -> [UInt8]? {
-        guard !self.isDone else { return nil }
-        while self.encoder.size < Self.pieceSize {
+        while !self.isDone, self.encoder.size < Self.pieceSize {
             guard self.step() else {
                 self.isDone = true
                 self.encoder.finish()
@@ -209,7 +208,7 @@ enum ExpositionEncoder {
     var size: Int {
         switch self {
         case .text(let encoder): encoder.size
-        case .protobuf(let encoder): encoder.bytes.count
+        case .protobuf(let encoder): encoder.size
         }
     }
 

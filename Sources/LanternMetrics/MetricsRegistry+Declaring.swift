@@ -39,6 +39,12 @@ extension MetricsRegistry {
             if let other = state.declarations[exposed], !other.isSame(as: declaration) {
                 return MetricsError(.clash, "\(exposed) is declared already, as another metric")
             }
+            // What is in use keeps the buckets that it was made with; better an error than a histogram of other ones.
+            if let family = state.families[ExactName(exposed)], kind == .histogram, family.kind == kind,
+                !(family.declaration?.isSame(as: declaration) ?? false)
+            {
+                return MetricsError(.clash, "\(exposed) is in use already, with other buckets: declare it before")
+            }
             let isNew = state.declarations[exposed] == nil
             if isNew { state.declarations[exposed] = declaration }
             switch self.family(exposed, kind, storage, &state) {

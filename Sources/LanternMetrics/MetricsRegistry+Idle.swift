@@ -4,7 +4,9 @@ extension MetricsRegistry {
     /// Drops series that were neither asked for nor held for the idle lifetime. Called by scrapes, so that a registry that
     /// nobody scrapes keeps what it has.
     func sweep(now: ContinuousClock.Instant = .now) {
-        guard let lifetime = self.configuration.idleLifetime else { return }
+        // While somebody who does not read on holds a scrape, nothing that is dropped can be used again; dropping more, and
+        // making new series in its place, would have no end.
+        guard let lifetime = self.configuration.idleLifetime, !self.store.isResting else { return }
         let isDue = self.state.withLock { state in
             guard now - state.lastSweep >= lifetime else { return false }
             state.lastSweep = now

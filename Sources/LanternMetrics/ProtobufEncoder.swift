@@ -3,7 +3,9 @@
 /// A family is one message, so it is held until its last series: its length stands in front. The messages are written field
 /// by field, because going by way of generated types would allocate an object for each number.
 struct ProtobufEncoder {
-    private(set) var bytes: [UInt8] = []
+    private var bytes: [UInt8] = []
+    /// Large families with what stood before each, in order: handed on as they are, because copying one would hold it twice.
+    private var ready: [[UInt8]] = []
     private let escaping: ExpositionFormat.Escaping?
     private let allowsUTF8Names: Bool
     private let showsCreated: Bool
@@ -83,11 +85,27 @@ struct ProtobufEncoder {
         var length = ProtobufMessage()
         length.varint(UInt64(self.message.bytes.count))
         self.bytes.append(contentsOf: length.bytes)
-        self.bytes.append(contentsOf: self.message.bytes)
-        self.message = ProtobufMessage()
+        let family = self.message.take()
+        guard family.count > Self.copied else {
+            self.bytes.append(contentsOf: family)
+            return
+        }
+        self.ready.append(self.takeBytes())
+        self.ready.append(family)
     }
 
+    /// Families up to this size, in bytes, are put together into one piece.
+    private static let copied = 16 * 1_024
+
+    /// Bytes of whole families that nobody took yet.
+    var size: Int { self.ready.reduce(self.bytes.count) { $0 + $1.count } }
+
+    /// The next piece; empty when nothing is left.
     mutating func take() -> [UInt8] {
+        self.ready.isEmpty ? self.takeBytes() : self.ready.removeFirst()
+    }
+
+    private mutating func takeBytes() -> [UInt8] {
         var taken: [UInt8] = []
         swap(&taken, &self.bytes)
         return taken
@@ -199,6 +217,13 @@ struct ProtobufEncoder {
 /// Protocol buffers' wire format (protobuf.dev, "Encoding").
 struct ProtobufMessage {
     private(set) var bytes: [UInt8] = []
+
+    /// What was written, which is then no longer held here.
+    mutating func take() -> [UInt8] {
+        var taken: [UInt8] = []
+        swap(&taken, &self.bytes)
+        return taken
+    }
 
     mutating func varint(_ value: UInt64) {
         var rest = value

@@ -246,12 +246,16 @@ def expected(document, utf8=False):
         if known and known["kind"] != kind or any(each in claimed for each in made.claims):
             return None
         if known:
-            base = name.removesuffix("_total") if kind == "counter" else name
-            made.help, made.is_native = known["help"], known["native"]
-            made.unit = next((unit for unit in UNITS if base.endswith("_" + unit)), None)
+            made.is_native = known["native"]
+            describe(made, known)
         claimed.update(dict.fromkeys(made.claims, name))
         families[name] = made
         return made
+
+    def describe(family, known):
+        base = family.name.removesuffix("_total") if family.kind == "counter" else family.name
+        family.help = known["help"]
+        family.unit = next((unit for unit in UNITS if base.endswith("_" + unit)), None)
 
     for name in ("lantern_metrics_overflow_total", "lantern_metrics_collector_failures_total"):
         family(name, "counter", False).record((), {})
@@ -271,6 +275,11 @@ def expected(document, utf8=False):
         if kind == "histogram" and found.is_timer != (metric["kind"] == "timer"):
             raise ValueError(f"{name} is both a timer and a recorder, which this model does not have")
         found.record(labels, metric)
+    # Buckets come too late for a metric that is in use; words do not.
+    for each in families.values():
+        known = declared.get(each.name)
+        if each.help is None and known and known["kind"] == each.kind:
+            describe(each, known)
     own = Family("lantern_metrics_series", "gauge")
     own.series[()] = Series(value=float(sum(len(each.series) for each in families.values())))
     families[own.name] = own

@@ -194,6 +194,40 @@ struct GuardTests {
         try registry.snapshot().expectCounter("hits_total", [:], 7)
     }
 
+    @Test("a scraper that does not read on cannot make the memory of dropped series grow")
+    func stalledScraper() throws {
+        let registry = MetricsRegistry(Self.forgetful)
+        let start = ContinuousClock.now
+        /// New series in each of so many lifetimes, of which those of earlier ones are idle.
+        func churn(_ lifetimes: ClosedRange<Int>) {
+            for lifetime in lifetimes {
+                for index in 0..<1_000 { registry.count("hits", "path", "/\(lifetime)/\(index)") }
+                self.pass(lifetime...lifetime, registry, since: start)
+            }
+        }
+        let stalled = Exposition(registry: registry, format: .text, collected: SampleSink())
+        churn(1...50)
+        let series = registry.seriesCount
+        let bytes = registry.cellBytes
+        churn(51...150)
+        #expect(registry.seriesCount == series)
+        // Pages of a second thread that this test moved to are all that may come.
+        #expect(registry.cellBytes <= bytes * 2)
+        #expect(stalled.next() != nil)
+        #expect(!registry.exposed("overflow=\"true\"").isEmpty)
+    }
+
+    @Test("buckets that are declared too late, because somebody records already, are told at once")
+    func lateBuckets() throws {
+        let registry = MetricsRegistry()
+        registry.makeTimer(label: "work_seconds", dimensions: []).recordNanoseconds(1)
+        #expect(throws: MetricsError.self) {
+            _ = try registry.histogram("work_seconds", "Work.", buckets: [1], labels: Label<String>("queue"))
+        }
+        registry.makeMeter(label: "depth", dimensions: []).set(Int64(1))
+        _ = try registry.gauge("depth", "Depth.", labels: Label<String>("queue"))
+    }
+
     @Test("the registry's own counters stay: an alert on their increase needs them before the first one")
     func own() throws {
         let registry = MetricsRegistry(Self.forgetful)

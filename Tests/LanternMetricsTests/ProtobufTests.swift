@@ -145,6 +145,29 @@ struct ProtobufTests {
         try Self.family(name, registry).message(4)
     }
 
+    @Test("families of any size come whole and in order, in pieces that hold nothing twice")
+    func pieces() throws {
+        let registry = MetricsRegistry()
+        let sizes = [1, 2_000, 3, 1_500, 1_900, 1]
+        for (family, count) in sizes.enumerated() {
+            for index in 0..<count {
+                registry.gaugeRecorder("depth_\(family)", [("queue", "\(index)")]).record(Double(index))
+            }
+        }
+        let exposition = Exposition(registry: registry, format: .protobuf, collected: SampleSink())
+        var pieces: [[UInt8]] = []
+        while let piece = exposition.next() { pieces.append(piece) }
+        #expect(pieces.allSatisfy { !$0.isEmpty } && pieces.count >= 5)
+        let families = try WireMessage.delimited(pieces.flatMap { $0 }).filter {
+            $0.text(1)?.hasPrefix("depth_") ?? false
+        }
+        #expect(families.map { $0.text(1) } == sizes.indices.map { "depth_\($0)" })
+        for (family, count) in zip(families, sizes) {
+            let values = try family.messages(4).map { try $0.message(2).double(1) }
+            #expect(values == (0..<count).map { Double($0) }, "\(family.text(1) ?? "")")
+        }
+    }
+
     private static func pairs(_ message: WireMessage) throws -> [String] {
         try message.messages(1).map { "\($0.text(1) ?? "")=\($0.text(2) ?? "")" }
     }
