@@ -4,8 +4,10 @@
 /// by field, because going by way of generated types would allocate an object for each number.
 struct ProtobufEncoder {
     private var bytes: [UInt8] = []
-    /// Large families with what stood before each, in order: handed on as they are, because copying one would hold it twice.
+    /// Pieces of whole families, in order, before ``bytes``.
     private var ready: [[UInt8]] = []
+    /// What there is of the current family before ``message``. One growing array would hold it twice each time it grows.
+    private var parts: [[UInt8]] = []
     private let escaping: ExpositionFormat.Escaping?
     private let allowsUTF8Names: Bool
     private let showsCreated: Bool
@@ -83,19 +85,18 @@ struct ProtobufEncoder {
     mutating func endFamily() {
         if let unit = self.unit { self.message.text(5, unit) }
         var length = ProtobufMessage()
-        length.varint(UInt64(self.message.bytes.count))
+        length.varint(UInt64(self.parts.reduce(self.message.bytes.count) { $0 + $1.count }))
         self.bytes.append(contentsOf: length.bytes)
-        let family = self.message.take()
-        guard family.count > Self.copied else {
-            self.bytes.append(contentsOf: family)
-            return
+        if !self.parts.isEmpty {
+            self.ready.append(self.takeBytes())
+            self.ready.append(contentsOf: self.parts)
+            self.parts = []
         }
-        self.ready.append(self.takeBytes())
-        self.ready.append(family)
+        self.bytes.append(contentsOf: self.message.take())
     }
 
-    /// Families up to this size, in bytes, are put together into one piece.
-    private static let copied = 16 * 1_024
+    /// Series are put together to parts of this size, in bytes.
+    private static let partSize = 64 * 1_024
 
     /// Bytes of whole families that nobody took yet.
     var size: Int { self.ready.reduce(self.bytes.count) { $0 + $1.count } }
@@ -125,6 +126,7 @@ struct ProtobufEncoder {
         }
         metric.message(field, value)
         self.message.message(4, metric)
+        if self.message.bytes.count >= Self.partSize { self.parts.append(self.message.take()) }
     }
 
     private mutating func histogram(
