@@ -80,12 +80,13 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CLanternSystem"),
         .target(name: "CLanternMetrics"),
+        .target(name: "CLanternLogging"),
         .target(name: "CBrokerPort"),
 
         // MARK: Floor 0, tools
         .target(
             name: "LanternLogging",
-            dependencies: [logging],
+            dependencies: ["CLanternLogging", logging],
             swiftSettings: settings
         ),
         .target(
@@ -194,9 +195,18 @@ let package = Package(
             swiftSettings: settings
         ),
         // MARK: Benchmarks
+        .target(name: "BenchmarkSupport", path: "Benchmarks/Support", swiftSettings: settings),
         .executableTarget(
-            name: "bench-metrics", dependencies: ["LanternMetrics", metrics], path: "Benchmarks/Metrics",
-            swiftSettings: settings
+            name: "bench-metrics", dependencies: ["BenchmarkSupport", "LanternMetrics", metrics],
+            path: "Benchmarks/Metrics", swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "bench-logging", dependencies: ["BenchmarkSupport", "LanternLogging", logging],
+            path: "Benchmarks/Logging", swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "bench-tracing", dependencies: ["BenchmarkSupport", "LanternTracing", logging, tracing],
+            path: "Benchmarks/Tracing", swiftSettings: settings
         ),
 
         // MARK: Tests

@@ -1,3 +1,4 @@
+import BenchmarkSupport
 import CoreMetrics
 import LanternMetrics
 

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LanternLogging
 
 /// A service on the platform. Conform, mark the type `@main`, and assemble what it does:
 ///
@@ -24,6 +25,7 @@ public protocol LanternService: SendableMetatype {
 extension LanternService {
     /// Runs the service until SIGTERM or SIGINT, or until it fails. Exits with 0, 1 (failed) or 2 (misconfigured).
     public static func main() async {
+        FileDescriptorSink.surviveSignals()
         do {
             let host = try await ServiceHost(Self.self, environment: ProcessInfo.processInfo.environment)
             try await host.run(handlingSignals: true)

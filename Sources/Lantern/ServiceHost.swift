@@ -52,6 +52,7 @@ public final class ServiceHost: Sendable {
 
     /// Runs until ``shutDown()``, a signal, or a failure.
     public func run(handlingSignals: Bool = false) async throws {
+        defer { self.telemetry.flushLog() }
         try await self.telemetry.bind {
             let group = try self.assembleGroup(handlingSignals: handlingSignals)
             self.group.withLock { $0 = group }
@@ -88,7 +89,7 @@ public final class ServiceHost: Sendable {
                     router: router,
                     configuration: .init(
                         address: .hostname(host, port: try self.settings.port("ADMIN_PORT", default: 9_090))),
-                    logger: Self.quiet(self.telemetry.logger)
+                    logger: self.telemetry.frameworkLogger
                 )
             )
         }
@@ -106,7 +107,7 @@ public final class ServiceHost: Sendable {
         var configuration = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) },
             gracefulShutdownSignals: handlingSignals ? [.sigterm, .sigint] : [],
-            logger: Self.quiet(self.telemetry.logger)
+            logger: self.telemetry.frameworkLogger
         )
         configuration.maximumGracefulShutdownDuration = delay + grace
         configuration.maximumCancellationDuration = .seconds(5)
@@ -136,6 +137,7 @@ public final class ServiceHost: Sendable {
             )
         }
         admin?.register(on: router)
+        LogLevelRoutes(levels: self.telemetry.levels, logger: logger).register(on: router)
         for register in registrations { register(router) }
         routes.fill(
             router.routes.flatMap { route -> [(method: HTTPRequest.Method, path: String)] in
@@ -153,7 +155,7 @@ public final class ServiceHost: Sendable {
                 address.set(port)
                 logger.info("listening", metadata: ["port": "\(port)"])
             },
-            logger: Self.quiet(logger)
+            logger: self.telemetry.frameworkLogger
         )
     }
 
@@ -196,13 +198,6 @@ public final class ServiceHost: Sendable {
             }
         )
     }
-
-    /// What frameworks say at info is not news of the service.
-    private static func quiet(_ logger: Logger) -> Logger {
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .warning)
-        return quiet
-    }
 }
 
 extension Principal {
@@ -240,9 +235,9 @@ private struct DrainingServer<Server: Service>: Service {
     let telemetry: Telemetry
 
     func run() async throws {
-        var quiet = self.telemetry.logger
-        quiet.logLevel = max(quiet.logLevel, .warning)
-        let inner = ServiceGroup(configuration: .init(services: [.init(service: self.server)], logger: quiet))
+        let inner = ServiceGroup(
+            configuration: .init(services: [.init(service: self.server)], logger: self.telemetry.frameworkLogger)
+        )
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // Detached, because the outer shutdown must not reach the server before the delay is over; and bound

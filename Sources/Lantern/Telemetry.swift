@@ -10,6 +10,10 @@ import Tracing
 /// Logger, metrics and tracer of one service, made from its environment. Nothing global: several live in one process.
 public struct Telemetry: Sendable {
     let logger: Logger
+    /// For HTTP server and service group.
+    let frameworkLogger: Logger
+    let levels: LogLevels
+    private let sink: FileDescriptorSink?
     public let registry: MetricsRegistry
     let tracer: LanternTracer
     /// Runs as long as the service: exports spans.
@@ -34,14 +38,28 @@ public struct Telemetry: Sendable {
         let format = try settings.value(
             "LOG_FORMAT", default: Terminal.isStandardOutput ? LogOutput.Format.pretty : .json, "json or pretty"
         ) { LogOutput.Format(rawValue: $0) }
-        let sink = overrides.logSink ?? FileDescriptorSink()
-        let output = LogOutput(service: name, format: format, level: level, sink: sink) {
+        let overflow = try settings.value("LOG_OVERFLOW", default: FileDescriptorSink.Overflow.drop, "drop or block") {
+            FileDescriptorSink.Overflow(rawValue: $0)
+        }
+        let sink = try overrides.logSink ?? FileDescriptorSink(overflow: overflow, collapse: .init(format: format))
+        self.sink = sink as? FileDescriptorSink
+        // What frameworks say at info is not news of the service.
+        let levels = LogLevels(level, levels: [Self.frameworks: max(level, .warning)])
+        let attributes = try Self.resourceAttributes(settings)
+        let output = LogOutput(
+            service: name, format: format, isColored: Terminal.isColored(settings), levels: levels,
+            resource: attributes.map { (key: $0.0, value: $0.1) }, sink: sink
+        ) {
             InstrumentationContext.current?.spanContext.map {
-                LogOutput.Trace(traceID: $0.traceID.description, spanID: $0.spanID.description)
+                LogOutput.Trace(
+                    traceIDHigh: $0.traceID.high, traceIDLow: $0.traceID.low, spanID: $0.spanID.value
+                )
             }
         }
+        self.levels = levels
         let logger = Logger(label: service) { label in LanternLogHandler(label: label, output: output) }
         self.logger = logger
+        self.frameworkLogger = Logger(label: Self.frameworks) { label in LanternLogHandler(label: label, output: output) }
 
         let registry = MetricsRegistry(logger: logger)
         registry.takeExemplars {
@@ -50,7 +68,7 @@ public struct Telemetry: Sendable {
         }
         registry.declare(MetricCatalogue.declarations)
         registry.collectProcess()
-        let resource = try Self.resource(name: name, settings: settings)
+        let resource = Self.resource(name: name, attributes)
         registry.collectInfo("target_info", help: "Attributes of the process.", labels: resource)
         registry.collectInfo(
             "lantern_build_info", help: "What runs.", labels: [("service", service), ("version", version)]
@@ -89,8 +107,14 @@ public struct Telemetry: Sendable {
 
     private static let levels = "one of trace, debug, info, notice, warning, error, critical"
 
-    private static func resource(name: String, settings: Settings) throws -> [(String, String)] {
-        var attributes = try settings.value(
+    private static let frameworks = "frameworks"
+
+    /// Waits until the log is written, a second at most. Blocks its thread: for the end of a service only.
+    func flushLog() { self.sink?.flush() }
+
+    /// `OTEL_RESOURCE_ATTRIBUTES`, but for the name, which has a variable of its own.
+    private static func resourceAttributes(_ settings: Settings) throws -> [(String, String)] {
+        try settings.value(
             "OTEL_RESOURCE_ATTRIBUTES", default: [(String, String)](), "key=value pairs, separated by commas"
         ) { text -> [(String, String)]? in
             var pairs: [(String, String)] = []
@@ -100,9 +124,11 @@ public struct Telemetry: Sendable {
                 pairs.append((halves[0], halves[1].removingPercentEncoding ?? halves[1]))
             }
             return pairs
-        }
-        attributes.removeAll { $0.0 == "service.name" }
-        return [("service.name", name)] + attributes + [
+        }.filter { $0.0 != "service.name" }
+    }
+
+    private static func resource(name: String, _ attributes: [(String, String)]) -> [(String, String)] {
+        [("service.name", name)] + attributes + [
             ("telemetry.sdk.language", "swift"), ("telemetry.sdk.name", "lantern"),
         ]
     }

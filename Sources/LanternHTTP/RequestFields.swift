@@ -101,6 +101,25 @@ public struct RequestFields: Sendable {
         return values.count == elements.count ? values : nil
     }
 
+    /// An object whose members are all strings that `parse` understands.
+    public mutating func map<Value>(
+        _ name: String, count: ClosedRange<Int>, _ expected: String, _ parse: (String) -> Value?
+    ) -> [String: Value]? {
+        guard let value = self.required(name) else { return nil }
+        guard case .object(let members) = value, count.contains(members.count) else {
+            return self.fail(name, "must be an object of \(count.lowerBound) to \(count.upperBound) members")
+        }
+        var values: [String: Value] = [:]
+        for (key, member) in members.sorted(by: { $0.key < $1.key }) {
+            guard case .string(let text) = member, let parsed = parse(text) else {
+                self.fault("\(name).\(key)", "must be \(expected)")
+                continue
+            }
+            values[key] = parsed
+        }
+        return values.count == members.count ? values : nil
+    }
+
     /// A value that `parse` makes of a string.
     public mutating func parsed<Value>(_ name: String, _ expected: String, _ parse: (String) -> Value?) -> Value? {
         guard let value = self.required(name) else { return nil }

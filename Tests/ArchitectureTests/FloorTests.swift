@@ -7,6 +7,7 @@ struct FloorTests {
     private static let floors: [String: Int] = [
         "CLibPQ": -1, "CRDKafka": -1, "CZlib": -1, "CLanternSystem": -1, "CBrokerPort": -1,
         "CLanternMetrics": -1,
+        "CLanternLogging": -1,
         "LanternLogging": 0, "LanternMetrics": 0, "LanternTracing": 0, "LanternPostgres": 0, "LanternKafka": 0,
         "LanternKafkaTesting": 0,
         "LanternHTTP": 1, "LanternEvents": 1, "LanternIdentity": 1, "LanternMetricsTesting": 1,

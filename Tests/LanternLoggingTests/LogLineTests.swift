@@ -14,7 +14,9 @@ private struct Journal {
         level: Logger.Level = .trace, trace: @escaping @Sendable () -> LogOutput.Trace? = { nil }
     ) {
         let sink = MemorySink()
-        let output = LogOutput(service: service, format: format, level: level, sink: sink, trace: trace)
+        let output = LogOutput(
+            service: service, format: format, levels: LogLevels(level), sink: sink, trace: trace
+        )
         self.sink = sink
         self.logger = Logger(label: label) { label in LanternLogHandler(label: label, output: output) }
     }
@@ -33,7 +35,9 @@ private struct Journal {
     }
 }
 
-private let trace = LogOutput.Trace(traceID: "0af7651916cd43dd8448eb211c80319c", spanID: "b7ad6b7169203331")
+private let trace = LogOutput.Trace(
+    traceIDHigh: 0x0af7_6519_16cd_43dd, traceIDLow: 0x8448_eb21_1c80_319c, spanID: 0xb7ad_6b71_6920_3331
+)
 
 private struct Refused: Error, CustomStringConvertible {
     var description: String { "refused by the bank" }
@@ -101,8 +105,8 @@ struct LogLineTests {
         #expect(object["message"] as? String == "placed")
         #expect(object["logger"] as? String == "order.http")
         #expect(object["service"] as? String == "order")
-        #expect(object["trace_id"] as? String == trace.traceID)
-        #expect(object["span_id"] as? String == trace.spanID)
+        #expect(object["trace_id"] as? String == "0af7651916cd43dd8448eb211c80319c")
+        #expect(object["span_id"] as? String == "b7ad6b7169203331")
         #expect(object["order"] as? String == "7")
     }
 
@@ -161,7 +165,7 @@ struct LogLineTests {
         let journal = Journal(format: .pretty, trace: { trace })
         journal.logger.info("a\nb", metadata: ["user": "x\u{1B}[2Jy", "password": "hunter2"])
         let line = try journal.line()
-        #expect(line.hasSuffix("Z INFO    order.http  a\\nb password=*** user=x\u{FFFD}[2Jy trace=0af76519"))
+        #expect(line.hasSuffix("Z INFO     order.http  a\\nb password=*** user=x\u{FFFD}[2Jy trace=0af76519"))
     }
 
     @Test("numbers and booleans keep their type, what JSON has no number for is text")
@@ -227,7 +231,7 @@ struct LogLineTests {
     func precedence() throws {
         let sink = MemorySink()
         var handler = LanternLogHandler(
-            label: "order", output: LogOutput(service: "order", format: .json, level: .info, sink: sink)
+            label: "order", output: LogOutput(service: "order", format: .json, sink: sink)
         )
         handler.metadata = ["a": "logger", "b": "logger", "c": "logger"]
         handler.metadataProvider = Logger.MetadataProvider { ["b": "provider", "c": "provider"] }
@@ -318,7 +322,7 @@ struct MemorySinkTests {
     @Test("it forgets the oldest lines, not the newest")
     func bounded() {
         let sink = MemorySink(limit: 10)
-        for number in 0..<100 { sink.write(Array("line \(number)\n".utf8)) }
+        for number in 0..<100 { sink.write(Array("line \(number)\n".utf8).span.bytes, level: .info, stamp: 0) }
         #expect(sink.lines.count <= 10)
         #expect(sink.lines.last == "line 99")
     }

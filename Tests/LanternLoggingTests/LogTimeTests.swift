@@ -6,9 +6,7 @@ import Testing
 @Suite("The timestamp of a line")
 struct LogTimeTests {
     private func text(_ microseconds: Int64) -> String {
-        var line = LineBuffer(reserving: 32)
-        LogTime(microseconds: microseconds).append(to: &line)
-        return String(decoding: line.bytes, as: UTF8.self)
+        String(decoding: LineWriter.bytes { $0.appendTime(microseconds) }, as: UTF8.self)
     }
 
     @Test(
@@ -64,7 +62,7 @@ struct LogTimeTests {
     @Test("now is the wall clock's now")
     func now() {
         let before = Int64(Date().timeIntervalSince1970 * 1_000_000)
-        let now = LogTime.now().microseconds
+        let now = LineWriter.now()
         let after = Int64(Date().timeIntervalSince1970 * 1_000_000)
         // A Date is a Double, which at this size is off by up to a microsecond.
         #expect(now >= before - 1)

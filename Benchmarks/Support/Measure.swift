@@ -1,15 +1,23 @@
 /// One line of a benchmark's report: ours beside a baseline, measured in this run.
-struct Comparison {
-    var name: String
-    var ours: Double
-    var baseline: Double
-    var unit: String
-    var what: String
+package struct Comparison {
+    package var name: String
+    package var ours: Double
+    package var baseline: Double
+    package var unit: String
+    package var what: String
+
+    package init(name: String, ours: Double, baseline: Double, unit: String, what: String) {
+        self.name = name
+        self.ours = ours
+        self.baseline = baseline
+        self.unit = unit
+        self.what = what
+    }
 
     /// Above 1 where ours takes less.
-    var ratio: Double { self.baseline / self.ours }
+    package var ratio: Double { self.baseline / self.ours }
 
-    func report() {
+    package func report() {
         func number(_ value: Double) -> String {
             let digits = value >= 100 ? 0 : value >= 10 ? 1 : 2
             let scale = [1.0, 10, 100][digits]
@@ -25,13 +33,13 @@ struct Comparison {
 }
 
 extension String {
-    func padding(to width: Int) -> String {
+    package func padding(to width: Int) -> String {
         self + String(repeating: " ", count: max(0, width - self.count))
     }
 }
 
 /// Nanoseconds that one of `count` calls takes: the best of several rounds, because what disturbs only ever adds.
-func nanoseconds(_ count: Int, rounds: Int = 7, _ body: (Int) -> Void) -> Double {
+package func nanoseconds(_ count: Int, rounds: Int = 7, _ body: (Int) -> Void) -> Double {
     var best = Double.infinity
     for _ in 0..<rounds {
         let time = ContinuousClock().measure { body(count) }
@@ -41,7 +49,7 @@ func nanoseconds(_ count: Int, rounds: Int = 7, _ body: (Int) -> Void) -> Double
 }
 
 /// The same with several threads at once; the time is that of the wall, divided by all calls.
-func nanoseconds(
+package func nanoseconds(
     threads: Int, _ count: Int, rounds: Int = 7, _ body: @escaping @Sendable (Int) -> Void
 ) async -> Double {
     var best = Double.infinity
@@ -56,7 +64,7 @@ func nanoseconds(
 }
 
 extension Duration {
-    var inNanoseconds: Double {
+    package var inNanoseconds: Double {
         Double(self.components.seconds) * 1_000_000_000 + Double(self.components.attoseconds) / 1_000_000_000
     }
 }

@@ -1,0 +1,6 @@
+import BenchmarkSupport
+
+@main
+struct TracingBenchmark {
+    static func main() async {}
+}
