@@ -84,6 +84,13 @@ public enum MetricCatalogue {
         ),
         MetricDeclaration("lantern_log_dropped_total", .counter, "Log lines that could not be written."),
         MetricDeclaration("lantern_spans_dropped_total", .counter, "Spans that were dropped before export."),
+        MetricDeclaration(
+            "lantern_span_export_duration_seconds", .histogram, "Time of an attempt to send spans to the collector."
+        ),
+        MetricDeclaration(
+            "lantern_span_export_failures_total", .counter, "Attempts to send spans that the collector did not take."
+        ),
+        MetricDeclaration("lantern_spans_queued", .gauge, "Spans that wait for export, or are being sent."),
         MetricDeclaration("lantern_spans_exported_total", .counter, "Spans that a collector has taken."),
     ]
 }

@@ -92,7 +92,10 @@ public struct Telemetry: Sendable {
         let (processor, exporter) = try Self.processor(
             resource: resource, settings: settings, overrides: overrides, logger: logger, registry: registry
         )
-        self.tracer = LanternTracer(sampler: sampler, processor: processor, limits: try Self.limits(settings))
+        self.tracer = LanternTracer(
+            sampler: sampler, processor: processor, limits: try Self.limits(settings),
+            tailKeep: try Self.tailKeep(settings), propagation: try Self.propagation(settings)
+        )
         self.exporter = exporter
     }
 
@@ -133,6 +136,28 @@ public struct Telemetry: Sendable {
         ]
     }
 
+    /// Spans of requests that failed or were slow, also where their trace is not sampled.
+    private static func tailKeep(_ settings: Settings) throws -> TailKeep? {
+        guard settings.string("LANTERN_TAIL_KEEP") != nil else { return nil }
+        return TailKeep(slow: try settings.duration("LANTERN_TAIL_KEEP", default: .seconds(1)))
+    }
+
+    private static func propagation(_ settings: Settings) throws -> Propagation {
+        let formats = try settings.value(
+            "OTEL_PROPAGATORS", default: Propagation().formats,
+            "none, or some of \(Propagation.Format.allCases.map(\.rawValue).joined(separator: ", ")), separated by commas"
+        ) { text -> [Propagation.Format]? in
+            let names = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+            if names == ["none"] { return [] }
+            let formats = names.compactMap { Propagation.Format(rawValue: $0) }
+            return formats.count == names.count ? formats : nil
+        }
+        let allowed = (settings.string("LANTERN_BAGGAGE_ALLOW") ?? "").split(separator: ",").map {
+            $0.trimmingCharacters(in: .whitespaces)
+        }
+        return Propagation(formats, allowedBaggage: Set(allowed).subtracting([""]))
+    }
+
     private static func limits(_ settings: Settings) throws -> SpanLimits {
         func count(_ name: String, _ fallback: Int) throws -> Int {
             try settings.value(name, default: fallback, "a whole number from 0") {
@@ -141,6 +166,8 @@ public struct Telemetry: Sendable {
         }
         var limits = SpanLimits()
         limits.attributes = try count("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128))
+        limits.attributesPerEvent = try count("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", 128)
+        limits.attributesPerLink = try count("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 128)
         limits.events = try count("OTEL_SPAN_EVENT_COUNT_LIMIT", 128)
         limits.links = try count("OTEL_SPAN_LINK_COUNT_LIMIT", 128)
         let length = try count(
@@ -173,6 +200,7 @@ public struct Telemetry: Sendable {
             limits.queueSize = try count("OTEL_BSP_MAX_QUEUE_SIZE", 2_048)
             limits.batchSize = min(limits.queueSize, try count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512))
             limits.delay = try settings.milliseconds("OTEL_BSP_SCHEDULE_DELAY", default: .seconds(5))
+            limits.exportTimeout = try settings.milliseconds("OTEL_BSP_EXPORT_TIMEOUT", default: .seconds(30))
             let exporter = OTLPExporter(
                 endpoint: endpoint ?? OTLPExporter.Endpoint(url: "http://localhost:4318/v1/traces"), resource: resource,
                 client: UntracedHTTP.client

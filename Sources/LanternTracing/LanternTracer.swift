@@ -2,24 +2,49 @@ import Synchronization
 public import Tracing
 
 /// A swift-distributed-tracing backend: makes spans, hands the finished ones to a processor, and carries their context
-/// across processes by W3C Trace Context.
+/// across processes.
 ///
-/// Bind it with `withTracer`; nothing global is needed. Safe from any thread.
-public final class LanternTracer: Tracer {
+/// Bind it with `withTracer`, or bootstrap it; nothing global is needed. Safe from any thread.
+///
+/// A value with one reference, because swift-distributed-tracing casts its tracer for each span, and takes twice as long to
+/// do so where it is a class.
+public struct LanternTracer: Tracer {
     public typealias Span = LanternSpan
 
-    private let sampler: Sampler
-    private let processor: any SpanProcessor
-    private let limits: SpanLimits
-    private let generator: Mutex<FastGenerator>
+    private final class Parts: Sendable {
+        let sampler: Sampler
+        let processor: any SpanProcessor
+        let limits: SpanLimits
+        let tailKeep: TailKeep?
+        let budget: TailBudget
+        let propagation: Propagation
+        let generator: Mutex<FastGenerator>
+
+        init(
+            _ sampler: Sampler, _ processor: any SpanProcessor, _ limits: SpanLimits, _ tailKeep: TailKeep?,
+            _ propagation: Propagation
+        ) {
+            self.sampler = sampler
+            self.processor = processor
+            self.limits = limits
+            self.tailKeep = tailKeep
+            self.budget = TailBudget(tailKeep?.spans ?? 0)
+            self.propagation = propagation
+            self.generator = Mutex(FastGenerator())
+        }
+    }
+
+    private let parts: Parts
 
     /// - Parameters:
     ///   - processor: Receives each sampled span when it ends, on the thread that ends it.
-    public init(sampler: Sampler, processor: any SpanProcessor, limits: SpanLimits = SpanLimits()) {
-        self.sampler = sampler
-        self.processor = processor
-        self.limits = limits
-        self.generator = Mutex(FastGenerator())
+    ///   - tailKeep: Which spans of other traces it receives as well.
+    ///   - propagation: How context travels: W3C Trace Context and Baggage by default.
+    public init(
+        sampler: Sampler, processor: any SpanProcessor, limits: SpanLimits = SpanLimits(), tailKeep: TailKeep? = nil,
+        propagation: Propagation = Propagation()
+    ) {
+        self.parts = Parts(sampler, processor, limits, tailKeep, propagation)
     }
 
     public func startSpan<Instant: TracerInstant>(
@@ -31,33 +56,50 @@ public final class LanternTracer: Tracer {
         file fileID: String,
         line: UInt
     ) -> LanternSpan {
-        var context = context()
-        let parent = context.spanContext
-        let (traceID, spanID) = self.generator.withLock { generator in
+        let parts = self.parts
+        let surrounding = context()
+        let active = surrounding.activeSpan
+        let parent = active?.spanContext
+        let (traceID, spanID) = parts.generator.withLock { generator in
             (parent?.traceID ?? TraceID(nonZero: &generator), SpanID(nonZero: &generator))
         }
-        let sampled = self.sampler.samples(traceID, parent: parent)
+        var localParent: SpanRecording?
+        var isUndecided = false
+        var isLocalRoot = true
+        switch active {
+        case .local(let span):
+            localParent = span.recording
+            isLocalRoot = false
+        case .remote(let remote): isUndecided = remote.isUndecided
+        case nil: break
+        }
+        let isSampled = parts.sampler.samples(traceID, parent: isUndecided ? nil : parent)
         let own = SpanContext(
             traceID: traceID,
             spanID: spanID,
             // Our ids are random in all bits (level 2); a trace that others began keeps what they said of theirs.
-            flags: (sampled ? 1 : 0) | (parent.map { $0.flags & 0b10 } ?? 0b10),
+            flags: (isSampled ? 1 : 0) | (parent.map { $0.flags & 0b10 } ?? 0b10),
             traceState: parent?.traceState ?? ""
         )
-        context.spanContext = own
-        return LanternSpan(
-            name: operationName,
-            kind: kind,
-            context: context,
-            spanContext: own,
-            parent: parent,
-            start: instant().nanosecondsSinceEpoch,
-            limits: self.limits,
-            processor: sampled ? self.processor : nil
+        var tail: TailBuffer?
+        if !isSampled {
+            guard let tailKeep = parts.tailKeep else { return LanternSpan(own, in: surrounding, nil) }
+            tail = localParent?.tail ?? TailBuffer(tailKeep, processor: parts.processor, budget: parts.budget)
+        }
+        let clock = localParent?.clock ?? TraceClock()
+        let recording = SpanRecording(
+            name: operationName, kind: kind, parent: parent, start: clock.time(instant().nanosecondsSinceEpoch),
+            clock: clock, limits: parts.limits, processor: parts.processor, tail: tail,
+            // The first of a trace that is not sampled, where its parent is, is a root of its own.
+            isLocalRoot: isLocalRoot || (tail != nil && localParent?.tail == nil)
         )
+        return LanternSpan(own, in: surrounding, recording)
     }
 
-    public func activeSpan(identifiedBy context: InstrumentationContext) -> LanternSpan? { nil }
+    public func activeSpan(identifiedBy context: InstrumentationContext) -> LanternSpan? {
+        if case .local(let span) = context.activeSpan { return span }
+        return nil
+    }
 
     @available(*, deprecated)
     public func forceFlush() {}
@@ -65,20 +107,13 @@ public final class LanternTracer: Tracer {
     public func extract<Carrier, Extract: Extractor>(
         _ carrier: Carrier, into context: inout InstrumentationContext, using extractor: Extract
     ) where Extract.Carrier == Carrier {
-        guard let traceparent = extractor.extract(key: "traceparent", from: carrier) else { return }
-        context.spanContext = TraceContext.parse(
-            traceparent: traceparent, tracestate: extractor.extract(key: "tracestate", from: carrier)
-        )
+        self.parts.propagation.extract(carrier, into: &context, using: extractor)
     }
 
     public func inject<Carrier, Inject: Injector>(
         _ context: InstrumentationContext, into carrier: inout Carrier, using injector: Inject
     ) where Inject.Carrier == Carrier {
-        guard let spanContext = context.spanContext else { return }
-        injector.inject(TraceContext.traceparent(spanContext), forKey: "traceparent", into: &carrier)
-        if !spanContext.traceState.isEmpty {
-            injector.inject(spanContext.traceState, forKey: "tracestate", into: &carrier)
-        }
+        self.parts.propagation.inject(context, into: &carrier, using: injector)
     }
 }
 

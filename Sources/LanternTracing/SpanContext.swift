@@ -14,11 +14,17 @@ public struct TraceID: Hashable, Sendable, CustomStringConvertible {
 
     init(nonZero generator: inout some RandomNumberGenerator) {
         self.high = generator.next()
-        self.low = UInt64.random(in: 1...UInt64.max, using: &generator)
+        self.low = generator.nextNonZero()
     }
 
     /// 32 lower-case hexadecimal digits.
-    public var description: String { Hexadecimal.encode(self.high) + Hexadecimal.encode(self.low) }
+    public var description: String {
+        String(unsafeUninitializedCapacity: 32) { buffer in
+            Hexadecimal.write(self.high, to: buffer, at: 0)
+            Hexadecimal.write(self.low, to: buffer, at: 16)
+            return 32
+        }
+    }
 
     /// 16 bytes, big-endian.
     public var bytes: [UInt8] { Hexadecimal.bytes(self.high) + Hexadecimal.bytes(self.low) }
@@ -35,14 +41,28 @@ public struct SpanID: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(nonZero generator: inout some RandomNumberGenerator) {
-        self.value = UInt64.random(in: 1...UInt64.max, using: &generator)
+        self.value = generator.nextNonZero()
     }
 
     /// 16 lower-case hexadecimal digits.
-    public var description: String { Hexadecimal.encode(self.value) }
+    public var description: String {
+        String(unsafeUninitializedCapacity: 16) { buffer in
+            Hexadecimal.write(self.value, to: buffer, at: 0)
+            return 16
+        }
+    }
 
     /// 8 bytes, big-endian.
     public var bytes: [UInt8] { Hexadecimal.bytes(self.value) }
+}
+
+extension RandomNumberGenerator {
+    fileprivate mutating func nextNonZero() -> UInt64 {
+        while true {
+            let value: UInt64 = self.next()
+            if value != 0 { return value }
+        }
+    }
 }
 
 /// What of a span travels: ids, flags and the `tracestate` of other vendors.
@@ -67,45 +87,47 @@ public struct SpanContext: Hashable, Sendable {
     public var isSampled: Bool { self.flags & 1 == 1 }
 }
 
-extension InstrumentationContext {
-    private enum SpanContextKey: InstrumentationContextKey {
-        typealias Value = SpanContext
-        static var nameOverride: String? { "lantern-span-context" }
-    }
+/// What a context is in: a span of this process, or one that a message told of.
+///
+/// One pointer, so that setting it in a context allocates nothing but the context's own storage.
+enum ActiveSpan: Sendable {
+    case local(LanternSpan)
+    case remote(RemoteSpan)
 
-    /// The span that this context is in, or the remote parent that a request brought.
-    public var spanContext: SpanContext? {
-        get { self[SpanContextKey.self] }
-        set { self[SpanContextKey.self] = newValue }
+    var spanContext: SpanContext {
+        switch self {
+        case .local(let span): span.spanContext
+        case .remote(let span): span.spanContext
+        }
     }
 }
 
-enum Hexadecimal {
-    private static let digits = Array("0123456789abcdef".utf8)
+/// A parent in another process.
+final class RemoteSpan: Sendable {
+    let spanContext: SpanContext
+    /// Whether nobody decided yet if the trace is sampled, which B3 can say.
+    let isUndecided: Bool
 
-    static func encode(_ value: UInt64) -> String {
-        String(unsafeUninitializedCapacity: 16) { buffer in
-            for index in 0..<16 {
-                buffer[index] = self.digits[Int(truncatingIfNeeded: value >> UInt64(60 - 4 * index)) & 15]
-            }
-            return 16
-        }
+    init(_ spanContext: SpanContext, isUndecided: Bool = false) {
+        self.spanContext = spanContext
+        self.isUndecided = isUndecided
+    }
+}
+
+extension InstrumentationContext {
+    private enum ActiveSpanKey: InstrumentationContextKey {
+        typealias Value = ActiveSpan
+        static var nameOverride: String? { "lantern-span" }
     }
 
-    static func bytes(_ value: UInt64) -> [UInt8] {
-        (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64(56 - 8 * $0)) }
+    var activeSpan: ActiveSpan? {
+        get { self[ActiveSpanKey.self] }
+        set { self[ActiveSpanKey.self] = newValue }
     }
 
-    /// The value of lower-case hexadecimal digits; `nil` for anything else. Upper case is invalid in `traceparent`.
-    static func decode(_ digits: some Sequence<UInt8>) -> UInt64? {
-        var value: UInt64 = 0
-        for digit in digits {
-            switch digit {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(digit - UInt8(ascii: "0"))
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt64(digit - UInt8(ascii: "a") + 10)
-            default: return nil
-            }
-        }
-        return value
+    /// The span that this context is in, or the remote parent that a request brought. What is set becomes a remote parent.
+    public var spanContext: SpanContext? {
+        get { self.activeSpan?.spanContext }
+        set { self.activeSpan = newValue.map { .remote(RemoteSpan($0)) } }
     }
 }

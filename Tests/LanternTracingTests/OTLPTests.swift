@@ -14,16 +14,16 @@ struct OTLPTests {
 
     /// What a collector reads of the spans that ended.
     private func received() throws -> [ReceivedSpan] {
-        let request = OTLPEncoding.request(
-            self.processor.spans, resource: [("service.name", "order"), ("service.version", "1")]
-        )
-        let body: [UInt8] = try request.serializedBytes()
-        return try OTLPReceiver.spans(in: body)
+        var encoder = OTLPEncoder(resource: [("service.name", "order"), ("service.version", "1")])
+        return try OTLPReceiver.spans(in: encoder.encode(self.processor.spans[...]).body)
     }
 
     /// The message of the only span that ended.
     private func message() throws -> OTLPSpan {
-        let request = OTLPEncoding.request(self.processor.spans, resource: [])
+        var encoder = OTLPEncoder(resource: [])
+        let request = try OTLPExportTraceServiceRequest(
+            serializedBytes: encoder.encode(self.processor.spans[...]).body
+        )
         let spans = request.resourceSpans.flatMap(\.scopeSpans).flatMap(\.spans)
         #expect(spans.count == 1)
         return try #require(spans.first)
@@ -159,6 +159,8 @@ struct OTLPTests {
         limits.attributes = 2
         limits.events = 1
         limits.links = 1
+        limits.attributesPerEvent = 2
+        limits.attributesPerLink = 2
         let span = self.tracer(limits: limits).startSpan("work", context: .topLevel)
         for number in 0..<5 {
             span.attributes["key \(number)"] = number

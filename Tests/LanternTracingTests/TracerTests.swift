@@ -3,12 +3,6 @@ import Tracing
 
 @testable import LanternTracing
 
-private struct DictionaryCarrier: Injector, Extractor {
-    func inject(_ value: String, forKey key: String, into carrier: inout [String: String]) { carrier[key] = value }
-
-    func extract(key: String, from carrier: [String: String]) -> String? { carrier[key] }
-}
-
 private struct CardRefused: Error, CustomStringConvertible {
     var description: String { "card 4242 of ada@example.org" }
 }

@@ -35,7 +35,9 @@ public enum OTLPReceiver {
     }
 
     private static func span(_ span: OTLPSpan, service: String) -> ReceivedSpan {
-        func hexadecimal(_ data: Data) -> String { data.map { Hexadecimal.encode(UInt64($0)).suffix(2) }.joined() }
+        func hexadecimal(_ data: Data) -> String {
+            data.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
         let kinds = ["unspecified", "internal", "server", "client", "producer", "consumer"]
         return ReceivedSpan(
             traceID: hexadecimal(span.traceID),

@@ -7,34 +7,44 @@ public enum TraceContext {
     ///   - tracestate: The header's value, several headers joined by commas. A malformed one is dropped as a whole and
     ///     leaves the traceparent valid (section 4.4).
     public static func parse(traceparent: String, tracestate: String? = nil) -> SpanContext? {
-        let bytes = Array(traceparent.utf8)
-        let dash = UInt8(ascii: "-")
-        guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash,
-            let version = Hexadecimal.decode(bytes[0..<2]), version != 0xFF,
-            let high = Hexadecimal.decode(bytes[3..<19]), let low = Hexadecimal.decode(bytes[19..<35]),
-            let traceID = TraceID(high: high, low: low),
-            let span = Hexadecimal.decode(bytes[36..<52]), let spanID = SpanID(span),
-            let flags = Hexadecimal.decode(bytes[53..<55])
-        else { return nil }
-        // A version we do not know may append fields, but only after another dash (section 3.2.4).
-        if version == 0 {
-            guard bytes.count == 55 else { return nil }
-        } else if bytes.count > 55 {
-            guard bytes[55] == dash else { return nil }
+        traceparent.withUTF8Bytes { bytes in
+            let dash = UInt8(ascii: "-")
+            guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash,
+                let version = Hexadecimal.decode(bytes, 0..<2), version != 0xFF,
+                let high = Hexadecimal.decode(bytes, 3..<19), let low = Hexadecimal.decode(bytes, 19..<35),
+                let traceID = TraceID(high: high, low: low),
+                let span = Hexadecimal.decode(bytes, 36..<52), let spanID = SpanID(span),
+                let flags = Hexadecimal.decode(bytes, 53..<55)
+            else { return nil }
+            // A version we do not know may append fields, but only after another dash (section 3.2.4).
+            if version == 0 {
+                guard bytes.count == 55 else { return nil }
+            } else if bytes.count > 55 {
+                guard bytes[55] == dash else { return nil }
+            }
+            return SpanContext(
+                traceID: traceID,
+                spanID: spanID,
+                flags: UInt8(flags) & 0b11,
+                traceState: tracestate.flatMap(self.validTraceState) ?? "",
+                isRemote: true
+            )
         }
-        return SpanContext(
-            traceID: traceID,
-            spanID: spanID,
-            flags: UInt8(flags) & 0b11,
-            traceState: tracestate.flatMap(self.validTraceState) ?? "",
-            isRemote: true
-        )
     }
 
     /// `00-<trace id>-<span id>-<flags>`.
     public static func traceparent(_ context: SpanContext) -> String {
-        let flags = context.flags & 0b11
-        return "00-\(context.traceID)-\(context.spanID)-0\(flags)"
+        String(unsafeUninitializedCapacity: 55) { buffer in
+            let dash = UInt8(ascii: "-")
+            let zero = UInt8(ascii: "0")
+            (buffer[0], buffer[1], buffer[2]) = (zero, zero, dash)
+            Hexadecimal.write(context.traceID.high, to: buffer, at: 3)
+            Hexadecimal.write(context.traceID.low, to: buffer, at: 19)
+            buffer[35] = dash
+            Hexadecimal.write(context.spanID.value, to: buffer, at: 36)
+            (buffer[52], buffer[53], buffer[54]) = (dash, zero, zero &+ (context.flags & 0b11))
+            return 55
+        }
     }
 
     /// The members in canonical form, or `nil` where the grammar of section 3.3.1 is broken.
@@ -47,10 +57,11 @@ public enum TraceContext {
             guard let equals = member.firstIndex(of: "=") else { return nil }
             let key = member[..<equals]
             let memberValue = member[member.index(after: equals)...]
-            guard self.isKey(key), self.isValue(memberValue), keys.insert(key).inserted else { return nil }
+            guard self.isKey(key), self.isValue(memberValue), keys.insert(key).inserted, members.count < 32 else {
+                return nil
+            }
             members.append(member)
         }
-        guard members.count <= 32 else { return nil }
         return members.joined(separator: ",")
     }
 
@@ -72,7 +83,8 @@ public enum TraceContext {
 }
 
 extension Substring {
-    fileprivate func trimmingSpaces() -> Substring {
+    /// Without spaces and tabs around it.
+    func trimmingSpaces() -> Substring {
         var text = self
         while let first = text.utf8.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
         while let last = text.utf8.last, last == 0x20 || last == 0x09 { text = text.dropLast() }
