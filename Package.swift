@@ -221,6 +221,17 @@ let package = Package(
             name: "exposition-fixture", dependencies: ["LanternMetrics", metrics], path: "Tests/ExpositionFixture",
             swiftSettings: settings
         ),
+        // What Tests/Logs runs: logs as it is told, and ends as it is told.
+        .executableTarget(
+            name: "log-fixture", dependencies: ["LanternLogging", logging], path: "Tests/LogFixture",
+            swiftSettings: settings
+        ),
+        // What scripts/trace-context runs.
+        .executableTarget(
+            name: "trace-context-harness",
+            dependencies: ["LanternHTTP", "LanternTracing", hummingbird, httpClient, logging, nioCore, tracing],
+            path: "Tests/TraceContextHarness", swiftSettings: settings
+        ),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
         .testTarget(name: "LanternLoggingTests", dependencies: ["LanternLogging", logging], swiftSettings: settings),
         .testTarget(
@@ -233,7 +244,10 @@ let package = Package(
         ),
         .testTarget(
             name: "LanternTracingTests",
-            dependencies: ["LanternTracing", tracing, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            dependencies: [
+                "LanternMetrics", "LanternMetricsTesting", "LanternTracing", lifecycle, logging, metrics, tracing,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: settings
         ),
         .testTarget(

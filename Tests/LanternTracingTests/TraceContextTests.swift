@@ -136,6 +136,10 @@ struct TracestateTests {
         ("foo@@bar=1", "foo@@bar=1"),
         ("foo@bar@baz=1", "foo@bar@baz=1"),
         ("\(longKey)=1", "\(longKey)=1"),
+        // Of a key that is there twice, the newer value stays.
+        ("foo=1,foo=1", "foo=1"),
+        ("foo=1,foo=2", "foo=1"),
+        ("foo=1,bar=2,foo=3,baz=4", "foo=1,bar=2,baz=4"),
         // Values: printable ASCII but comma and equals sign, up to 256.
         ("foo=!\"#$%&'()*+-./:;<>?@[\\]^_`{|}~", "foo=!\"#$%&'()*+-./:;<>?@[\\]^_`{|}~"),
         ("foo=\(longValue)", "foo=\(longValue)"),
@@ -156,10 +160,6 @@ struct TracestateTests {
         "foo=1=2",
         "foo=1,bar",
         "foo=1;bar=2",
-        // Duplicate keys.
-        "foo=1,foo=1",
-        "foo=1,foo=2",
-        "foo=1,bar=2,foo=3",
         // Keys.
         "FOO=1",
         "foo.bar=1",

@@ -47,20 +47,21 @@ public enum TraceContext {
         }
     }
 
-    /// The members in canonical form, or `nil` where the grammar of section 3.3.1 is broken.
+    /// The members in canonical form, or `nil` where the grammar of section 3.3.1 is broken. Of a key that is there twice the
+    /// first stays, which is the newer one; others may discard duplicates (section 3.5).
     static func validTraceState(_ value: String) -> String? {
         var members: [Substring] = []
         var keys: Set<Substring> = []
+        var count = 0
         for part in value.split(separator: ",", omittingEmptySubsequences: false) {
             let member = part.trimmingSpaces()
             if member.isEmpty { continue }
             guard let equals = member.firstIndex(of: "=") else { return nil }
             let key = member[..<equals]
             let memberValue = member[member.index(after: equals)...]
-            guard self.isKey(key), self.isValue(memberValue), keys.insert(key).inserted, members.count < 32 else {
-                return nil
-            }
-            members.append(member)
+            count += 1
+            guard self.isKey(key), self.isValue(memberValue), count <= 32 else { return nil }
+            if keys.insert(key).inserted { members.append(member) }
         }
         return members.joined(separator: ",")
     }
