@@ -31,6 +31,7 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	Tests/External/run
 	scripts/check-deployment
 	/usr/bin/python3 Tests/Exposition/exposition_test.py --fixture .build/debug/exposition-fixture
+	python3 Tests/Logs/log_test.py --fixture .build/debug/log-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
 .PHONY: bench bench-metrics

@@ -36,6 +36,7 @@ let package = Package(
         .library(name: "LanternMetrics", targets: ["LanternMetrics"]),
         .library(name: "LanternMetricsTesting", targets: ["LanternMetricsTesting"]),
         .library(name: "LanternTracing", targets: ["LanternTracing"]),
+        .library(name: "LanternTracingTesting", targets: ["LanternTracingTesting"]),
         .library(name: "LanternPostgres", targets: ["LanternPostgres"]),
         .library(name: "LanternKafka", targets: ["LanternKafka"]),
         .library(name: "LanternKafkaTesting", targets: ["LanternKafkaTesting"]),
@@ -120,6 +121,7 @@ let package = Package(
         ),
 
         // MARK: Floor 1, parts
+        .target(name: "LanternTracingTesting", dependencies: ["LanternTracing", tracing], swiftSettings: settings),
         .target(name: "LanternMetricsTesting", dependencies: ["LanternMetrics"], swiftSettings: settings),
         .target(
             name: "LanternHTTP",
@@ -245,7 +247,8 @@ let package = Package(
         .testTarget(
             name: "LanternTracingTests",
             dependencies: [
-                "LanternMetrics", "LanternMetricsTesting", "LanternTracing", lifecycle, logging, metrics, tracing,
+                "LanternMetrics", "LanternMetricsTesting", "LanternTracing", "LanternTracingTesting", lifecycle, logging,
+                metrics, tracing,
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: settings
@@ -302,7 +305,7 @@ let package = Package(
             dependencies: [
                 "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternLogging",
                 "LanternMetrics", "LanternMetricsTesting",
-                "LanternPostgres", "LanternTracing", "OrderService", "TestSupport", httpClient, logging, nioCore,
+                "LanternPostgres", "LanternTracing", "LanternTracingTesting", "OrderService", "TestSupport", httpClient, logging, nioCore,
                 nioHTTP1,
                 tracing,
             ],

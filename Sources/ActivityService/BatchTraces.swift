@@ -10,7 +10,7 @@ final class BatchTraces: Sendable {
         let instrument = InstrumentationSystem.instrument
         var spans: [(any Span, any Span)] = []
         var links: [InstrumentationContext] = []
-        for record in records where record.header("traceparent") != nil {
+        for record in records where KafkaHeaderCarrier().extract(key: "traceparent", from: record) != nil {
             var context = InstrumentationContext.topLevel
             instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
             guard !context.isEmpty else { continue }

@@ -80,6 +80,8 @@ static inline uint32_t special(const uint8_t *text, uint64_t left, uint32_t leng
     if (length == 3 && text[0] == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9)) {
         return 0x2000u | (text[2] & 0x3Fu);
     }
+    // Some readers drop a byte order mark wherever a string begins.
+    if (length == 3 && text[0] == 0xEF && text[1] == 0xBB && text[2] == 0xBF) return 0xFEFF;
     return 0xFFFF;
 }
 
@@ -88,14 +90,15 @@ static const uint8_t is_plain[256] = {
     ['\x20' ... '\x21'] = 1, ['\x23' ... '\x5B'] = 1, ['\x5D' ... '\x7E'] = 1,
 };
 
-static void escaped(
+/// Answers whether all of the text is there.
+static int escaped(
     lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit, uint32_t (*escape)(uint8_t *, uint32_t)
 ) {
     uint32_t room = lantern_line_room(line);
     // An ellipsis must fit behind all that is written.
     if (room < 16) {
         line->is_cut = 1;
-        return;
+        return 0;
     }
     uint8_t *start = line->bytes + line->count, *to = start;
     const uint8_t *end = start + (limit < room - 16 ? limit : room - 16);
@@ -126,11 +129,13 @@ static void escaped(
         to += written;
         index += length;
     }
-    if (index < count) {
+    int is_whole = index >= count;
+    if (!is_whole) {
         memcpy(to, "\xE2\x80\xA6", 3);
         to += 3;
     }
     line->count += (uint32_t)(to - start);
+    return is_whole;
 }
 
 static uint32_t escape_json(uint8_t *to, uint32_t code) {
@@ -186,11 +191,20 @@ int lantern_is_reserved(const uint8_t *text, uint64_t count) {
     return count <= 9 && is_name(text, count);
 }
 
+void lantern_line_name(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit) {
+    if (!escaped(line, text, count, limit, escape_json)) {
+        // Keys that differ behind the cut only must not become one.
+        uint64_t hash = UINT64_C(0xCBF29CE484222325);
+        for (uint64_t index = 0; index < count; index++) hash = (hash ^ text[index]) * UINT64_C(0x100000001B3);
+        lantern_line_hexadecimal(line, hash);
+    }
+    lantern_line_close(line, "\":", 2);
+}
+
 int lantern_line_key(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit, const uint8_t *secrets) {
     lantern_line_append(line, ",\"", 2);
     if (lantern_is_reserved(text, count)) lantern_line_append(line, "metadata.", 9);
-    lantern_line_json(line, text, count, limit);
-    lantern_line_close(line, "\":", 2);
+    lantern_line_name(line, text, count, limit);
     return lantern_finds_word(secrets, text, count);
 }
 

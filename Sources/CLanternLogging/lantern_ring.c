@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 enum { AWAKE = 0, LINGERING = 1, SLEEPING = 2 };
+enum { STOPPED = 1, ABANDONED = 2 };
 
 /// The longest line that is compared with its predecessor.
 enum { COMPARED = 4096 };
@@ -47,8 +47,8 @@ struct lantern_ring {
     uint64_t repeats;
     int64_t repeated_since;
 
-    // The thread's own.
-    int is_mid_line;
+    // The thread's own: whether the last byte that was written is within a line, and whether that line was given up.
+    int ends_mid_line, is_mid_line;
 };
 
 static int64_t now(void) {
@@ -102,7 +102,8 @@ static uint64_t newlines(const lantern_ring *ring, uint64_t from, uint64_t to) {
 /// Writes all there is now.
 static void drain(lantern_ring *ring) {
     uint64_t head = ring->head, tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
-    while (head < tail) {
+    // Once it is abandoned, the descriptor may be somebody else's.
+    while (head < tail && __atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST) != ABANDONED) {
         uint32_t start = (uint32_t)(head & (ring->capacity - 1));
         uint64_t count = tail - head, first = count < ring->capacity - start ? count : ring->capacity - start;
         struct iovec parts[3] = {
@@ -112,8 +113,9 @@ static void drain(lantern_ring *ring) {
         ssize_t written = writev(ring->descriptor, parts, 3);
         if (written > 0) {
             uint64_t own = (uint64_t)written - parts[0].iov_len;
-            if (own > 0) ring->is_mid_line = ring->bytes[(head + own - 1) & (ring->capacity - 1)] != '\n';
-            else ring->is_mid_line = 0;
+            ring->is_mid_line = 0;
+            // Asked before the bytes are given back.
+            if (own > 0) ring->ends_mid_line = ring->bytes[(head + own - 1) & (ring->capacity - 1)] != '\n';
             head += own;
             __atomic_store_n(&ring->busy_since, 0, __ATOMIC_RELAXED);
             advance(ring, head);
@@ -129,7 +131,10 @@ static void drain(lantern_ring *ring) {
             }
             if (__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST) && ready.revents == 0) return;
         } else {
-            // Closed, or full. What there is has no other place to go; a line that was begun counts as well.
+            // Closed, or full. What there is has no other place to go; a line that was begun counts as well, and the next
+            // one must not be glued to it.
+            ring->is_mid_line |= ring->ends_mid_line;
+            ring->ends_mid_line = 0;
             __atomic_fetch_add(&ring->dropped, newlines(ring, head, tail), __ATOMIC_RELAXED);
             __atomic_store_n(&ring->busy_since, 0, __ATOMIC_RELAXED);
             head = tail;
@@ -158,7 +163,9 @@ static void *run(void *context) {
             continue;
         }
         int64_t wait = rest;
-        uint32_t state = LINGERING;
+        uint32_t state = used > 0 ? LINGERING : SLEEPING;
+        // Before anything is looked at for the last time: whoever changes it after that sees that the thread must be woken.
+        __atomic_store_n(&ring->state, state, __ATOMIC_SEQ_CST);
         if (used == 0) {
             pthread_mutex_lock(&ring->lock);
             wait = -1;
@@ -170,9 +177,7 @@ static void *run(void *context) {
                 }
             }
             pthread_mutex_unlock(&ring->lock);
-            state = SLEEPING;
         }
-        __atomic_store_n(&ring->state, state, __ATOMIC_SEQ_CST);
         uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_SEQ_CST);
         if (wait != 0 && tail - ring->head == used && !__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST)) {
             wait_on(&ring->state, state, wait);
@@ -198,8 +203,11 @@ static void copy_in(lantern_ring *ring, uint64_t *tail, const void *bytes, uint3
 
 /// Says how often the last line was there again. Under the lock. Answers whether there was room.
 static int tell_repeats(lantern_ring *ring) {
-    char count[24];
-    uint32_t digits = (uint32_t)snprintf(count, sizeof count, "%llu", (unsigned long long)ring->repeats);
+    // By hand: a signal handler comes here, too.
+    char text[24];
+    char *count = text + sizeof text;
+    for (uint64_t rest = ring->repeats; rest > 0; rest /= 10) *--count = (char)('0' + rest % 10);
+    uint32_t digits = (uint32_t)(text + sizeof text - count);
     uint32_t before = (uint32_t)strlen(ring->before), behind = (uint32_t)strlen(ring->behind);
     uint64_t tail = ring->tail;
     uint64_t room = ring->capacity - (tail - __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE));
@@ -239,6 +247,8 @@ int lantern_ring_append(lantern_ring *ring, const uint8_t *line, uint32_t count,
             memcpy(ring->last, line, stamp);
             int is_first = ring->repeats++ == 0;
             if (is_first) ring->repeated_since = now();
+            // What is held back is bounded as what is in the ring is.
+            if (ring->repeats * count >= ring->capacity) tell_repeats(ring);
             pthread_mutex_unlock(&ring->lock);
             // It must look at its clock.
             if (is_first) wake_thread(ring);
@@ -270,7 +280,9 @@ int lantern_ring_append(lantern_ring *ring, const uint8_t *line, uint32_t count,
     uint64_t tail = ring->tail;
     copy_in(ring, &tail, line, count);
     if (ring->collapse > 0) {
-        ring->last_count = count <= COMPARED ? count : 0;
+        // One that is only its time and its end has no place for a count.
+        int has_place = count <= COMPARED && count >= stamp + strlen(ring->behind);
+        ring->last_count = has_place ? count : 0;
         ring->last_stamp = stamp;
         if (ring->last_count > 0) memcpy(ring->last, line, count);
     }
@@ -358,12 +370,15 @@ void lantern_ring_destroy(lantern_ring *ring, int64_t timeout) {
         lantern_ring *own = ring;
         if (__atomic_compare_exchange_n(&rings[index], &own, NULL, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) break;
     }
-    __atomic_store_n(&ring->stop, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ring->stop, STOPPED, __ATOMIC_SEQ_CST);
     wake_thread(ring);
     while (!__atomic_load_n(&ring->is_over, __ATOMIC_SEQ_CST)) {
         int64_t left = deadline + 100000 - now();
         // It hangs in a write that nobody can end; it will look at this memory when it comes back, so the memory stays.
-        if (left <= 0) return;
+        if (left <= 0) {
+            __atomic_store_n(&ring->stop, ABANDONED, __ATOMIC_SEQ_CST);
+            return;
+        }
         wait_on(&ring->is_over, 0, left);
     }
     pthread_mutex_destroy(&ring->lock);
@@ -374,12 +389,13 @@ void lantern_ring_destroy(lantern_ring *ring, int64_t timeout) {
 // Signals
 
 static const int deadly[] = {
-    SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGXCPU, SIGXFSZ,
+    SIGABRT, SIGBUS, SIGFPE,  SIGILL,  SIGSEGV, SIGSYS,  SIGTRAP, SIGTERM,   SIGINT,  SIGHUP,
+    SIGQUIT, SIGXCPU, SIGXFSZ, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
 };
 enum { DEADLY = sizeof deadly / sizeof deadly[0] };
 static struct sigaction earlier[DEADLY];
 
-/// Only what a signal handler may do: atomics, futex, clock_gettime, nanosleep.
+/// Only what a signal handler may do: atomics, futex, clock_gettime, nanosleep, and a lock that is not waited for.
 static void write_all(void) {
     int64_t deadline = now() + 500000;
     for (int index = 0; index < RINGS; index++) {

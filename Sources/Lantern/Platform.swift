@@ -6,9 +6,11 @@ import LanternHTTP
 public import LanternIdentity
 import LanternKafka
 import LanternPostgres
+import LanternTracing
 import Logging
 public import ServiceLifecycle
 import Synchronization
+import Tracing
 
 /// What a service is assembled from. Everything that is asked of it here has logs, metrics, spans, health checks and an
 /// orderly shutdown without a line for any of them.
@@ -290,7 +292,10 @@ struct RepeatingWork: Service {
             try await cancelWhenGracefulShutdown { try await self.gate.wait() }
             while true {
                 do {
-                    try await self.work()
+                    // A timer that finds nothing to do would otherwise fill the trace store.
+                    var context = InstrumentationContext.topLevel
+                    context.isQuiet = true
+                    try await withSpan("timer \(self.name)", context: context) { _ in try await self.work() }
                 } catch is CancellationError {
                     return
                 } catch {

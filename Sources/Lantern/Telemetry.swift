@@ -166,8 +166,12 @@ public struct Telemetry: Sendable {
         }
         var limits = SpanLimits()
         limits.attributes = try count("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128))
-        limits.attributesPerEvent = try count("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", 128)
-        limits.attributesPerLink = try count("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", 128)
+        limits.attributesPerEvent = try count(
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128)
+        )
+        limits.attributesPerLink = try count(
+            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", count("OTEL_ATTRIBUTE_COUNT_LIMIT", 128)
+        )
         limits.events = try count("OTEL_SPAN_EVENT_COUNT_LIMIT", 128)
         limits.links = try count("OTEL_SPAN_LINK_COUNT_LIMIT", 128)
         let length = try count(

@@ -72,6 +72,11 @@ public enum CloudEvents {
             if let value = try optional(name) { return value }
             return try optional(other)
         }
+        // Where a request came from is no reason to lose what it did: what cannot be kept of it is left out. A `tracestate` of
+        // 32 members can be 16 KiB long.
+        func trace(_ name: String) -> String? {
+            record.header(name).flatMap { $0.isEmpty || $0.utf8.contains(0) || $0.utf8.count > 16_448 ? nil : $0 }
+        }
         func number(_ name: String) throws(EventError) -> Int64? {
             guard let text = try optional(name) else { return nil }
             guard let value = Int64(text), value >= 0 else {
@@ -106,9 +111,9 @@ public enum CloudEvents {
                 ip: try optional("ce_actorip")
             ),
             outcome: outcome,
-            traceparent: try optional("ce_traceparent", or: "traceparent"),
-            tracestate: try optional("ce_tracestate", or: "tracestate"),
-            baggage: nil,
+            traceparent: trace("ce_traceparent") ?? trace("traceparent"),
+            tracestate: trace("ce_tracestate") ?? trace("tracestate"),
+            baggage: trace("baggage"),
             data: record.value ?? []
         )
     }

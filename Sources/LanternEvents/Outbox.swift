@@ -59,12 +59,12 @@ public struct Outbox: Sendable {
                 """
                 INSERT INTO outbox (
                   id, topic, key, type, subject, subject_version, content_type, data, tenant,
-                  actor_id, actor_type, actor_ip, outcome, traceparent, tracestate
+                  actor_id, actor_type, actor_ip, outcome, traceparent, tracestate, baggage
                 ) VALUES (
                   \(UUID.version7()), \(self.topic), \(subject.id), \(type.description),
                   \("\(subject.type)/\(subject.id)"), \(subject.version), \("application/json"), \(data), \("default"),
                   \(actor.id), \(actor.type), \(actor.ip), \(event.outcome.rawValue),
-                  \(trace["traceparent"]), \(trace["tracestate"])
+                  \(trace["traceparent"]), \(trace["tracestate"]), \(trace["baggage"])
                 )
                 """
             )

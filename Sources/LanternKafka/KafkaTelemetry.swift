@@ -138,8 +138,9 @@ final class KafkaTelemetry: Sendable {
 public struct KafkaHeaderCarrier: Injector, Extractor {
     public init() {}
 
+    /// Producers that know the CloudEvents extension for tracing only write its attributes.
     public func extract(key: String, from record: KafkaRecord) -> String? {
-        record.header(key)
+        record.header(key) ?? record.header("ce_" + key)
     }
 
     public func inject(_ value: String, forKey key: String, into record: inout KafkaRecord) {

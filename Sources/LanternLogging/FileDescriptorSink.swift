@@ -13,7 +13,8 @@ import Synchronization
 public final class FileDescriptorSink: LogSink, @unchecked Sendable {
     /// What becomes of a line that finds the ring full, because the reader is slow (`LOG_OVERFLOW`).
     public enum Overflow: String, Sendable, CaseIterable {
-        /// It is dropped and counted: no request waits for whoever reads the logs. Errors wait 50 ms first.
+        /// It is dropped and counted: no request waits for whoever reads the logs. One at `error` or `critical` waits up
+        /// to 50 ms first, unless the reader is known to stand still.
         case drop
         /// Its caller waits until there is room.
         case block
@@ -74,7 +75,7 @@ public final class FileDescriptorSink: LogSink, @unchecked Sendable {
     }
 
     /// Waits until all lines so far are written. Blocks the calling thread, `timeout` at most.
-    /// - Returns: Whether they are.
+    /// - Returns: Whether none of them waits any more. What the descriptor refused is in ``droppedLines``.
     @discardableResult
     public func flush(timeout: Duration = .seconds(1)) -> Bool {
         lantern_ring_flush(self.ring, timeout.microseconds) != 0
@@ -96,7 +97,7 @@ public struct LogSinkError: Error, CustomStringConvertible {
 extension Duration {
     fileprivate var microseconds: Int64 {
         let (seconds, attoseconds) = self.components
-        return Int64(clamping: seconds.multipliedReportingOverflow(by: 1_000_000).partialValue)
-            + attoseconds / 1_000_000_000_000
+        // A year is as good as for ever.
+        return min(max(seconds, 0), 31_536_000) * 1_000_000 + attoseconds / 1_000_000_000_000
     }
 }

@@ -70,8 +70,7 @@ struct LineEncoder {
                 guard self.line.hasRoom else { return }
                 if !isFirst { self.line.append(",") }
                 isFirst = false
-                self.line.appendJSON(key, isKey: true)
-                self.line.append(":")
+                self.line.appendName(key)
                 self.json(value, Redaction.hides(key), depth: depth + 1)
             }
             self.line.close("}")

@@ -71,10 +71,10 @@ struct LineWriter {
 
     /// A JSON string with its quotes.
     @inline(__always)
-    func appendJSON(_ text: String, isKey: Bool = false) {
+    func appendJSON(_ text: String) {
         lantern_line_close(self.line, "\"", 1)
         Self.withBytes(of: text) {
-            lantern_line_json(self.line, $0.baseAddress, UInt64($0.count), isKey ? Self.keyLimit : Self.valueLimit)
+            lantern_line_json(self.line, $0.baseAddress, UInt64($0.count), Self.valueLimit)
         }
         lantern_line_close(self.line, "\"", 1)
     }
@@ -90,6 +90,12 @@ struct LineWriter {
             }
         }
         return namesSecret
+    }
+
+    /// `"key":` of a nested object.
+    func appendName(_ key: String) {
+        lantern_line_close(self.line, "\"", 1)
+        Self.withBytes(of: key) { lantern_line_name(self.line, $0.baseAddress, UInt64($0.count), Self.keyLimit) }
     }
 
     /// Text that can neither end the line nor steer a terminal.

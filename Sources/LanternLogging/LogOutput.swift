@@ -103,7 +103,8 @@ final class LogLabel: Sendable {
             line.appendJSON(output.service)
         }
         var keys: Set<String> = []
-        let attributes = output.resource.filter { keys.insert($0.key).inserted }
+        // One that looks like a metadata key behind its prefix could not be told from it.
+        let attributes = output.resource.filter { !$0.key.hasPrefix("metadata.") && keys.insert($0.key).inserted }
         self.resource = LineWriter.bytes { line in
             for (key, value) in attributes where line.hasRoom {
                 line.appendJSON(line.appendKey(key) ? "***" : value)
@@ -120,6 +121,8 @@ final class LogLabel: Sendable {
     }
 
     private func contains(_ key: Substring) -> Bool {
-        self.resourceKeys.contains(String(key)) || (key.hasPrefix("metadata.") && self.contains(key.dropFirst(9)))
+        var key = key
+        while key.utf8.starts(with: "metadata.".utf8) { key = key[key.utf8.index(key.startIndex, offsetBy: 9)...] }
+        return self.resourceKeys.contains(String(key))
     }
 }

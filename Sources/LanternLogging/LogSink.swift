@@ -5,7 +5,8 @@ import Synchronization
 public protocol LogSink: Sendable {
     /// - Parameters:
     ///   - line: One line with its newline, lent for the call.
-    ///   - level: `error` and `critical` must be out when this returns, if that is possible at all.
+    ///   - level: `error` and `critical` must be out when this returns, if that is possible at all; a repetition may be
+    ///     counted first.
     ///   - stamp: How many bytes at the beginning hold the time, which differs between lines that are equal.
     func write(_ line: RawSpan, level: Logger.Level, stamp: Int)
 }

@@ -32,8 +32,15 @@ extension Sensitive: CustomStringConvertible, CustomDebugStringConvertible, Cust
 }
 
 extension Sensitive: Decodable where Value: Decodable {
+    /// - Throws: `DecodingError`, which says where, but not what was there instead.
     public init(from decoder: any Decoder) throws {
-        self.init(try decoder.singleValueContainer().decode(Value.self))
+        do {
+            self.init(try decoder.singleValueContainer().decode(Value.self))
+        } catch {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "not a \(Value.self)")
+            )
+        }
     }
 }
 

@@ -26,7 +26,7 @@ public struct FinishedSpan: Sendable {
     public var droppedLinks: Int { self.state.droppedLinks }
     public var status: SpanStatus? { self.state.status }
     /// Whether its trace is not sampled, and it was kept because the request failed or was slow.
-    public var isTailKept: Bool { self.recording.tail != nil }
+    public var isTailKept: Bool { self.recording.tail?.reason == .unsampled }
 
     /// The spans this one links to.
     public var linkedContexts: [SpanContext] { self.links.compactMap { $0.context.spanContext } }

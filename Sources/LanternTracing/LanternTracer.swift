@@ -28,7 +28,7 @@ public struct LanternTracer: Tracer {
             self.processor = processor
             self.limits = limits
             self.tailKeep = tailKeep
-            self.budget = TailBudget(tailKeep?.spans ?? 0)
+            self.budget = TailBudget(tailKeep?.spans ?? TailKeep(slow: .zero).spans)
             self.propagation = propagation
             self.generator = Mutex(FastGenerator())
         }
@@ -84,7 +84,13 @@ public struct LanternTracer: Tracer {
         var tail: TailBuffer?
         if !isSampled {
             guard let tailKeep = parts.tailKeep else { return LanternSpan(own, in: surrounding, nil) }
-            tail = localParent?.tail ?? TailBuffer(tailKeep, processor: parts.processor, budget: parts.budget)
+            tail =
+                localParent?.tail
+                ?? TailBuffer(tailKeep, .unsampled, processor: parts.processor, budget: parts.budget)
+        } else if let parentTail = localParent?.tail {
+            tail = parentTail
+        } else if active == nil, !surrounding.isEmpty, surrounding.isQuiet {
+            tail = TailBuffer(TailKeep(slow: .seconds(1)), .quiet, processor: parts.processor, budget: parts.budget)
         }
         let clock = localParent?.clock ?? TraceClock()
         let recording = SpanRecording(

@@ -120,6 +120,18 @@ extension InstrumentationContext {
         static var nameOverride: String? { "lantern-span" }
     }
 
+    private enum QuietKey: InstrumentationContextKey {
+        typealias Value = Bool
+        static var nameOverride: String? { "lantern-quiet" }
+    }
+
+    /// Whether a trace that begins here is worth nothing where it leads to nothing: that of a timer that looks each second if
+    /// there is work. Its spans are exported if one of them fails, takes a second, or creates a message.
+    public var isQuiet: Bool {
+        get { self[QuietKey.self] ?? false }
+        set { self[QuietKey.self] = newValue ? true : nil }
+    }
+
     var activeSpan: ActiveSpan? {
         get { self[ActiveSpanKey.self] }
         set { self[ActiveSpanKey.self] = newValue }

@@ -26,13 +26,23 @@ final class TailBuffer: Sendable {
         var isKept: Bool?
     }
 
+    /// Why spans are held.
+    enum Reason: Sendable {
+        /// The trace is not sampled: kept if its local root failed or was slow.
+        case unsampled
+        /// The trace is sampled and quiet (``InstrumentationContext/isQuiet``): kept also if it sends something.
+        case quiet
+    }
+
     private let state = Mutex(State())
     private let keep: TailKeep
+    let reason: Reason
     private let processor: any SpanProcessor
     private let budget: TailBudget
 
-    init(_ keep: TailKeep, processor: any SpanProcessor, budget: TailBudget) {
+    init(_ keep: TailKeep, _ reason: Reason, processor: any SpanProcessor, budget: TailBudget) {
         self.keep = keep
+        self.reason = reason
         self.processor = processor
         self.budget = budget
     }
@@ -43,12 +53,13 @@ final class TailBuffer: Sendable {
     func ended(_ span: FinishedSpan, isLocalRoot: Bool) {
         let kept = self.state.withLock { state -> [FinishedSpan] in
             if let isKept = state.isKept { return isKept ? [span] : [] }
-            guard isLocalRoot else {
+            let isDecided = isLocalRoot || self.leadsSomewhere(span, state.held.count)
+            guard isDecided else {
                 // The root holds a place of its own.
                 if state.held.count < self.keep.spansPerTrace - 1, self.budget.take() { state.held.append(span) }
                 return []
             }
-            let isKept = self.isKept(span)
+            let isKept = !isLocalRoot || self.isKept(span)
             state.isKept = isKept
             let held = state.held
             state.held = []
@@ -56,6 +67,12 @@ final class TailBuffer: Sendable {
             return isKept ? held + [span] : []
         }
         for span in kept { self.processor.process(span) }
+    }
+
+    /// Quiet work that sends something, fails within, or goes on and on, is not quiet any more.
+    private func leadsSomewhere(_ span: FinishedSpan, _ held: Int) -> Bool {
+        guard self.reason == .quiet else { return false }
+        return span.kind == .producer || span.status?.code == .error || held >= self.keep.spansPerTrace - 1
     }
 
     private func isKept(_ root: FinishedSpan) -> Bool {

@@ -48,8 +48,8 @@ static inline void lantern_line_close(lantern_line *line, const void *bytes, uin
     line->count += count;
 }
 /// Appends a JSON string without its quotes (RFC 8259, section 7), at most `limit` bytes of it, cut between characters,
-/// with an ellipsis for what was cut. Escapes quotes, backslashes, all control characters (C0, DEL, C1) and U+2028 and
-/// U+2029, which some readers take for line ends. The text must be UTF-8.
+/// with an ellipsis for what was cut. Escapes quotes, backslashes, all control characters (C0, DEL, C1), U+2028 and
+/// U+2029, which some readers take for line ends, and U+FEFF, which some drop. The text must be UTF-8.
 void lantern_line_json(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit);
 /// Appends text for a terminal, in the same way: newlines become `\n`, other control characters U+FFFD.
 void lantern_line_plain(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit);
@@ -75,6 +75,8 @@ static inline int lantern_finds_word(const uint8_t *next, const uint8_t *text, u
 /// Appends a comma, a key as a JSON string of at most `limit` bytes, and a colon; `metadata.` before a reserved key.
 /// Answers whether the key names a secret, as `lantern_finds_word` says.
 int lantern_line_key(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit, const uint8_t *secrets);
+/// The same without comma, opening quote and prefix: the rest of a name in a nested object.
+void lantern_line_name(lantern_line *line, const uint8_t *text, uint64_t count, uint32_t limit);
 /// Whether a text is a name that each line has itself, or such a name behind `metadata.`.
 int lantern_is_reserved(const uint8_t *text, uint64_t count);
 /// The first eight bytes of a text as a number that compares as they do.
