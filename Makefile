@@ -34,21 +34,28 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	python3 Tests/Logs/log_test.py --fixture .build/debug/log-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
-.PHONY: bench bench-metrics
-bench: bench-metrics ## Runs all benchmarks, each beside a baseline
+BENCHMARKS := bench-metrics bench-tracing bench-logging bench-http
 
-bench-metrics: install ## Runs the benchmarks of the metrics registry
-	swift build -c release --product bench-metrics
-	.build/release/bench-metrics
+.PHONY: bench $(BENCHMARKS)
+bench: $(BENCHMARKS) ## Runs all benchmarks, each beside a baseline; alone: bench-metrics, -tracing, -logging, -http
+
+$(BENCHMARKS):
+	@scripts/install-packages wrk
+	SWIFT_DETERMINISTIC_HASHING=1 swift build -c release --product $@
+	.build/release/$@
 
 .PHONY: sanitize
 sanitize: install ## Runs the tests of the tools under thread and address sanitizer (long, not part of CI)
 	@scripts/sanitize
 
+.PHONY: trace-context
+trace-context: install ## Runs the W3C's tests of Trace Context (fetches them; not part of CI)
+	@scripts/trace-context
+
 .PHONY: lint
 lint: ## Checks formatting and scripts
 	swift format lint --strict --recursive --parallel Sources Tests Benchmarks Package.swift
-	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment scripts/sanitize Tests/External/run .ci/run
+	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment scripts/sanitize scripts/trace-context Tests/External/run .ci/run
 
 .PHONY: format
 format: ## Formats the Swift code in place

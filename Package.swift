@@ -211,6 +211,15 @@ let package = Package(
             path: "Benchmarks/Tracing", swiftSettings: settings
         ),
 
+        .executableTarget(
+            name: "bench-http",
+            dependencies: [
+                "BenchmarkSupport", "LanternHTTP", "LanternLogging", "LanternMetrics", "LanternTracing", hummingbird,
+                logging, metrics, nioCore, tracing,
+            ],
+            path: "Benchmarks/HTTP", swiftSettings: settings
+        ),
+
         // MARK: Tests
         .target(
             name: "TestSupport",

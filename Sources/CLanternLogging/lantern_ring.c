@@ -146,44 +146,48 @@ static void drain(lantern_ring *ring) {
 
 static int tell_repeats(lantern_ring *ring);
 
+/// The thread's rhythm, in microseconds: how long lines gather before they are written, many or few; and how long after the
+/// last one it looks by itself for more. While it does, nobody has to wake it, which would cost them more than a line.
+enum { GATHER_MANY = 100, GATHER_FEW = 1000, ATTENTIVE = 10000 };
+
 static void *run(void *context) {
     lantern_ring *ring = context;
-    int64_t last_drain = 0;
+    int64_t last_drain = 0, gather = 0;
     // By default the kernel lets every timed wait take 50 microseconds longer.
     prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
-    for (;;) {
-        if (__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST)) break;
+    while (!__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST)) {
         uint64_t used = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) - ring->head;
-        // A burst is gathered for a moment, so that it costs one call; the thread wakes by itself then, because waking it
-        // would cost those who log more than the line.
-        int64_t rest = used > 0 ? last_drain + 100 - now() : 0;
-        if (used > ring->capacity / 2 || (used > 0 && rest <= 0)) {
+        int64_t since = now() - last_drain;
+        if (used > ring->capacity / 2 || (used > 0 && since >= gather)) {
+            gather = used > ring->capacity / 8 ? GATHER_MANY : GATHER_FEW;
             drain(ring);
             last_drain = now();
             continue;
         }
-        int64_t wait = rest;
-        uint32_t state = used > 0 ? LINGERING : SLEEPING;
+        int is_attentive = used > 0 || since < ATTENTIVE;
+        uint32_t state = is_attentive ? LINGERING : SLEEPING;
         // Before anything is looked at for the last time: whoever changes it after that sees that the thread must be woken.
         __atomic_store_n(&ring->state, state, __ATOMIC_SEQ_CST);
+        int64_t wait = used > 0 ? gather - since : is_attentive ? GATHER_FEW : -1;
         if (used == 0) {
             pthread_mutex_lock(&ring->lock);
-            wait = -1;
             if (ring->repeats > 0) {
-                wait = ring->repeated_since + ring->collapse - now();
-                if (wait <= 0) {
+                int64_t rest = ring->repeated_since + ring->collapse - now();
+                if (rest <= 0) {
                     tell_repeats(ring);
-                    wait = 0;
+                    rest = 0;
                 }
+                if (wait < 0 || rest < wait) wait = rest;
             }
             pthread_mutex_unlock(&ring->lock);
         }
         uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_SEQ_CST);
-        if (wait != 0 && tail - ring->head == used && !__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST)) {
+        if (wait != 0 && (state == LINGERING || tail - ring->head == used)
+            && !__atomic_load_n(&ring->stop, __ATOMIC_SEQ_CST)) {
             wait_on(&ring->state, state, wait);
         }
         // Whoever woke it wants what there is to be written now.
-        if (__atomic_exchange_n(&ring->state, AWAKE, __ATOMIC_SEQ_CST) == AWAKE && state == LINGERING) last_drain = 0;
+        if (__atomic_exchange_n(&ring->state, AWAKE, __ATOMIC_SEQ_CST) == AWAKE) last_drain = 0;
     }
     drain(ring);
     __atomic_store_n(&ring->is_over, 1, __ATOMIC_SEQ_CST);

@@ -8,13 +8,17 @@ struct HTTPMethodName {
     /// For `http.request.method_original`: `nil` where the label says it.
     let original: String?
 
-    private static let known: Set<String> = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-    ]
+    /// Short strings are compared as two words, which a set would hash first.
+    private static func isKnown(_ name: String) -> Bool {
+        switch name {
+        case "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE": true
+        default: false
+        }
+    }
 
     /// - Parameter name: As it is sent; case counts (RFC 9110, section 9.1).
     init(_ name: String) {
-        let known = Self.known.contains(name)
+        let known = Self.isKnown(name)
         self.label = known ? name : "_OTHER"
         self.display = known ? name : "HTTP"
         self.original = known ? nil : name

@@ -3,17 +3,19 @@ public import Tracing
 
 /// A span that has ended; nothing of it changes any more.
 public struct FinishedSpan: Sendable {
-    private let span: LanternSpan
+    public let context: SpanContext
+    /// Whether its trace is not sampled, and it was kept because the request failed or was slow.
+    public let isTailKept: Bool
     private let recording: SpanRecording
 
-    init(_ span: LanternSpan, _ recording: SpanRecording) {
-        self.span = span
+    init(_ context: SpanContext, _ recording: SpanRecording, isTailKept: Bool) {
+        self.context = context
         self.recording = recording
+        self.isTailKept = isTailKept
     }
 
     public var name: String { self.state.name }
     public var kind: SpanKind { self.recording.kind }
-    public var context: SpanContext { self.span.spanContext }
     public var parent: SpanContext? { self.recording.parent }
     /// Nanoseconds since the epoch.
     public var start: UInt64 { self.recording.start }
@@ -25,8 +27,6 @@ public struct FinishedSpan: Sendable {
     public var droppedEvents: Int { self.state.droppedEvents }
     public var droppedLinks: Int { self.state.droppedLinks }
     public var status: SpanStatus? { self.state.status }
-    /// Whether its trace is not sampled, and it was kept because the request failed or was slow.
-    public var isTailKept: Bool { self.recording.tail?.reason == .unsampled }
 
     /// The spans this one links to.
     public var linkedContexts: [SpanContext] { self.links.compactMap { $0.context.spanContext } }

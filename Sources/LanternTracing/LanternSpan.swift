@@ -11,11 +11,17 @@ public final class LanternSpan: Span {
     /// The context it was opened in. Its own is made when somebody asks, or span and context would keep each other alive.
     private let surrounding: InstrumentationContext
     let recording: SpanRecording?
+    /// Where it waits for its local root. Not part of what is recorded: the buffer holds that.
+    let tail: TailBuffer?
 
-    init(_ spanContext: SpanContext, in surrounding: InstrumentationContext, _ recording: SpanRecording?) {
+    init(
+        _ spanContext: SpanContext, in surrounding: InstrumentationContext, _ recording: SpanRecording?,
+        tail: TailBuffer? = nil
+    ) {
         self.spanContext = spanContext
         self.surrounding = surrounding
         self.recording = recording
+        self.tail = tail
     }
 
     public var context: InstrumentationContext {
@@ -38,12 +44,12 @@ public final class LanternSpan: Span {
             recording.update { $0.set(newValue, limit: recording.limits.attributes) }
         }
         // In place: with `get` and `set` each attribute would copy all those before it. Short, so that what it keeps while
-        // it yields needs no allocation.
+        // it yields needs no allocation. Whoever reads them meanwhile, from another thread, sees none.
         @inline(__always)
         _modify {
-            var attributes = self.recording?.take() ?? [:]
-            yield &attributes
-            self.recording?.putBack(attributes)
+            var lent = self.recording?.lend() ?? SpanRecording.Lent()
+            yield &lent.attributes
+            if lent.isLent { self.takeBack(lent) }
         }
     }
 
@@ -73,6 +79,10 @@ public final class LanternSpan: Span {
 
     public func addLink(_ link: SpanLink) {
         guard let recording else { return }
+        // Of the other context only its ids: it may hold spans, and all they hold.
+        var context = InstrumentationContext.topLevel
+        context.spanContext = link.context.spanContext
+        let link = SpanLink(context: context, attributes: link.attributes)
         recording.update { state in
             if state.links.count < recording.limits.links { state.links.append(link) } else { state.droppedLinks += 1 }
         }
@@ -95,9 +105,16 @@ public final class LanternSpan: Span {
         guard let recording else { return }
         let now = recording.clock.time(instant().nanosecondsSinceEpoch)
         // A span never ends before it began, whatever it is told.
-        guard recording.end(at: max(now, recording.start)) else { return }
-        let finished = FinishedSpan(self, recording)
-        if let tail = recording.tail {
+        if recording.end(at: max(now, recording.start)) { self.finish(recording) }
+    }
+
+    private func takeBack(_ lent: SpanRecording.Lent) {
+        if let recording, recording.takeBack(lent) { self.finish(recording) }
+    }
+
+    private func finish(_ recording: SpanRecording) {
+        let finished = FinishedSpan(self.spanContext, recording, isTailKept: self.tail?.reason == .unsampled)
+        if let tail = self.tail {
             tail.ended(finished, isLocalRoot: recording.isLocalRoot)
         } else {
             recording.processor.process(finished)
@@ -118,6 +135,8 @@ final class SpanRecording: Sendable {
         var status: SpanStatus?
         /// Nanoseconds since the epoch; 0 while the span is open.
         var end: UInt64 = 0
+        /// How many are changing the attributes in place.
+        var lenders = 0
 
         /// Attributes beyond the limit are those that came last.
         mutating func set(_ attributes: SpanAttributes, limit: Int) {
@@ -141,15 +160,13 @@ final class SpanRecording: Sendable {
     let clock: TraceClock
     let limits: SpanLimits
     let processor: any SpanProcessor
-    /// Where it waits for its local root, in a trace that is not sampled.
-    let tail: TailBuffer?
     /// Whether its parent is in another process, or it has none.
     let isLocalRoot: Bool
     let state: Mutex<State>
 
     init(
         name: String, kind: SpanKind, parent: SpanContext?, start: UInt64, clock: TraceClock, limits: SpanLimits,
-        processor: any SpanProcessor, tail: TailBuffer?, isLocalRoot: Bool
+        processor: any SpanProcessor, isLocalRoot: Bool
     ) {
         self.kind = kind
         self.parent = parent
@@ -157,7 +174,6 @@ final class SpanRecording: Sendable {
         self.clock = clock
         self.limits = limits
         self.processor = processor
-        self.tail = tail
         self.isLocalRoot = isLocalRoot
         self.state = Mutex(State(name: name))
     }
@@ -171,39 +187,60 @@ final class SpanRecording: Sendable {
         }
     }
 
+    /// Attributes that somebody is changing.
+    struct Lent {
+        var attributes: SpanAttributes = [:]
+        var isLent = false
+        /// What they were, where the span kept them as well.
+        var base: SpanAttributes?
+    }
+
     /// Lends the attributes, to be changed in place. A lock cannot be held meanwhile: whoever changes them may ask the span.
-    func take() -> SpanAttributes {
+    func lend() -> Lent {
         self.state.withLock { state in
-            // One that ended, or is full, keeps what it has.
-            guard state.end == 0, state.attributes.count < self.limits.attributes else { return state.attributes }
-            var taken: SpanAttributes = [:]
-            swap(&taken, &state.attributes)
-            return taken
+            guard state.end == 0 else { return Lent(attributes: state.attributes, isLent: false) }
+            state.lenders += 1
+            // One that is full keeps what it has: only then is it known which came last.
+            guard state.attributes.count < self.limits.attributes else {
+                return Lent(attributes: state.attributes, isLent: true, base: state.attributes)
+            }
+            var lent = Lent(attributes: [:], isLent: true)
+            swap(&lent.attributes, &state.attributes)
+            return lent
         }
     }
 
-    func putBack(_ attributes: SpanAttributes) {
+    /// Answers whether the span ended meanwhile, so that it is only now finished.
+    func takeBack(_ lent: Lent) -> Bool {
         self.state.withLock { state in
-            // Ended while they were lent: it shows what it would have had, but not what came after.
-            guard state.end == 0 || state.attributes.isEmpty else { return }
-            guard attributes.count <= self.limits.attributes else {
-                return state.set(attributes, limit: self.limits.attributes)
+            state.lenders -= 1
+            var merged = lent.attributes
+            if let base = lent.base {
+                // Only what was changed: the rest may have been changed by somebody else.
+                merged = state.attributes
+                lent.attributes.forEach { name, value in
+                    if base.get(name) != value { merged[name] = value }
+                }
+                base.forEach { name, _ in
+                    if lent.attributes.get(name) == nil { merged[name] = nil }
+                }
+            } else if !state.attributes.isEmpty {
+                // Somebody else set some meanwhile; those that were there before come first.
+                merged.merge(state.attributes)
+                state.attributes = [:]
+                state.set(lent.attributes, limit: self.limits.attributes)
             }
-            var attributes = attributes
-            if !state.attributes.isEmpty, state.attributes.count < self.limits.attributes {
-                // Somebody else set some in the meantime.
-                attributes.merge(state.attributes)
-            }
-            state.attributes = attributes
+            state.set(merged, limit: self.limits.attributes)
+            return state.end != 0 && state.lenders == 0
         }
     }
 
-    /// Answers `false` where it has ended already.
+    /// Answers whether the span is finished now: not where it had ended before, nor while attributes of it are being changed.
     func end(at time: UInt64) -> Bool {
         self.state.withLock { state in
             guard state.end == 0 else { return false }
             state.end = max(time, 1)
-            return true
+            return state.lenders == 0
         }
     }
 }

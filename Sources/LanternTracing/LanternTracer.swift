@@ -64,11 +64,13 @@ public struct LanternTracer: Tracer {
             (parent?.traceID ?? TraceID(nonZero: &generator), SpanID(nonZero: &generator))
         }
         var localParent: SpanRecording?
+        var parentTail: TailBuffer?
         var isUndecided = false
         var isLocalRoot = true
         switch active {
         case .local(let span):
             localParent = span.recording
+            parentTail = span.tail
             isLocalRoot = false
         case .remote(let remote): isUndecided = remote.isUndecided
         case nil: break
@@ -85,9 +87,9 @@ public struct LanternTracer: Tracer {
         if !isSampled {
             guard let tailKeep = parts.tailKeep else { return LanternSpan(own, in: surrounding, nil) }
             tail =
-                localParent?.tail
+                parentTail
                 ?? TailBuffer(tailKeep, .unsampled, processor: parts.processor, budget: parts.budget)
-        } else if let parentTail = localParent?.tail {
+        } else if let parentTail {
             tail = parentTail
         } else if active == nil, !surrounding.isEmpty, surrounding.isQuiet {
             tail = TailBuffer(TailKeep(slow: .seconds(1)), .quiet, processor: parts.processor, budget: parts.budget)
@@ -95,11 +97,11 @@ public struct LanternTracer: Tracer {
         let clock = localParent?.clock ?? TraceClock()
         let recording = SpanRecording(
             name: operationName, kind: kind, parent: parent, start: clock.time(instant().nanosecondsSinceEpoch),
-            clock: clock, limits: parts.limits, processor: parts.processor, tail: tail,
+            clock: clock, limits: parts.limits, processor: parts.processor,
             // The first of a trace that is not sampled, where its parent is, is a root of its own.
-            isLocalRoot: isLocalRoot || (tail != nil && localParent?.tail == nil)
+            isLocalRoot: isLocalRoot || (tail != nil && parentTail == nil)
         )
-        return LanternSpan(own, in: surrounding, recording)
+        return LanternSpan(own, in: surrounding, recording, tail: tail)
     }
 
     public func activeSpan(identifiedBy context: InstrumentationContext) -> LanternSpan? {

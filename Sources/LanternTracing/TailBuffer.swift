@@ -78,8 +78,9 @@ final class TailBuffer: Sendable {
     private func isKept(_ root: FinishedSpan) -> Bool {
         if root.status?.code == .error { return true }
         let (seconds, attoseconds) = self.keep.slow.components
-        let slow = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        return !slow.overflow && root.end - root.start >= slow.partialValue + UInt64(attoseconds / 1_000_000_000)
+        // A hundred years are as good as never.
+        let slow = UInt64(clamping: min(seconds, 3_155_760_000)) * 1_000_000_000
+        return root.end - root.start >= slow + UInt64(clamping: attoseconds / 1_000_000_000)
     }
 }
 

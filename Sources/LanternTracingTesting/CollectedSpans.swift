@@ -49,9 +49,13 @@ public struct CollectedSpans: Sendable {
     /// - Throws: ``TraceMismatch``, which shows what is missing and what there is.
     public func expectTrace(@TraceBuilder _ expected: () -> [ExpectedSpan]) throws(TraceMismatch) {
         var missing: [String] = []
+        var rest = self.roots
         for root in expected() {
-            let failures = self.roots.map { self.missing(root, $0) }
-            if failures.contains(where: \.isEmpty) { continue }
+            let failures = rest.map { self.missing(root, $0) }
+            if let match = failures.firstIndex(where: \.isEmpty) {
+                rest.remove(at: match)
+                continue
+            }
             // That of the tree that comes closest says most.
             missing += failures.filter { $0.first != root.title }.min { $0.count < $1.count } ?? [root.title]
         }

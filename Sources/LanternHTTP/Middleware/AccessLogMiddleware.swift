@@ -22,15 +22,16 @@ public struct AccessLogMiddleware: RouterMiddleware {
         let logger = self.logger
         let level: Logger.Level = self.quiet.contains(request) ? .debug : .info
         response.afterBody { bytes in
-            var metadata: Logger.Metadata = [
-                "http.request.method": "\(request.method.rawValue)",
-                "url.path": "\(request.uri.path)",
-                "http.response.status_code": .stringConvertible(Int(status)),
-                "http.response.body.size": .stringConvertible(bytes),
-                "duration_ms": .stringConvertible(milliseconds(start.duration(to: .now))),
-            ]
-            if let route = context.route { metadata["http.route"] = "\(route)" }
-            if let address = context.peerAddress { metadata["client.address"] = "\(address)" }
+            guard level >= logger.logLevel else { return }
+            // Room for all from the start, and no interpolation: this runs for each request.
+            var metadata = Logger.Metadata(minimumCapacity: 7)
+            metadata["http.request.method"] = .string(request.method.rawValue)
+            metadata["url.path"] = .string(request.uri.path)
+            metadata["http.response.status_code"] = .stringConvertible(Int(status))
+            metadata["http.response.body.size"] = .stringConvertible(bytes)
+            metadata["duration_ms"] = .stringConvertible(milliseconds(start.duration(to: .now)))
+            if let route = context.route { metadata["http.route"] = .string(route) }
+            if let address = context.peerAddress { metadata["client.address"] = .string(address) }
             logger.log(level: level, "request", metadata: metadata)
         }
         return response

@@ -23,43 +23,56 @@ public struct TraceMiddleware: RouterMiddleware {
         InstrumentationSystem.instrument.extract(request.headers, into: &parent, using: HTTPFieldCarrier())
         let method = HTTPMethodName(request.method.rawValue)
         let span = startSpan(method.display, context: parent, ofKind: .server)
-        span.updateAttributes { attributes in
-            attributes["http.request.method"] = method.label
-            attributes["http.request.method_original"] = method.original
-            attributes["url.path"] = request.uri.path
-            attributes["url.scheme"] = "http"
-            attributes["network.protocol.name"] = "http"
-            attributes["client.address"] = context.peerAddress
-            attributes["user_agent.original"] = request.headers[.userAgent]
-        }
-        return try await InstrumentationContext.withValue(span.context) {
+        let spanContext = span.context
+        return try await InstrumentationContext.withValue(spanContext) {
             var response: Response
             do {
                 response = try await next(request, context)
             } catch {
                 // Only a broken connection comes this far: the problem middleware answers everything else.
+                self.describe(span, request, context, method, status: nil)
                 span.recordError(error)
                 span.setStatus(SpanStatus(code: .error))
                 span.end()
                 throw error
             }
-            if let route = context.route {
-                span.operationName = "\(method.display) \(route)"
-                span.attributes["http.route"] = route
-            }
-            let status = Int(response.status.code)
-            span.attributes["http.response.status_code"] = status
-            if status >= 500 {
-                span.attributes["error.type"] = String(status)
-                span.setStatus(SpanStatus(code: .error))
-            }
-            if self.answersTraceresponse, let traceparent = CurrentTrace.traceparent {
+            self.describe(span, request, context, method, status: Int(response.status.code))
+            if self.answersTraceresponse, let traceparent = CurrentTrace.traceparent(of: spanContext) {
                 // Editor's draft of Trace Context, "Trace Context HTTP Response Headers".
-                HTTPFieldCarrier().inject(traceparent, forKey: "traceresponse", into: &response.headers)
+                response.headers[Self.traceresponse] = traceparent
             }
             response.afterBody { _ in span.end() }
             return response
         }
+    }
+
+    private static let traceresponse = HTTPField.Name("traceresponse") ?? .server
+
+    /// All at once and at the end: each change of a span's attributes by itself costs as much as several of them together.
+    private func describe(
+        _ span: any Span, _ request: Request, _ context: PlatformContext, _ method: HTTPMethodName, status: Int?
+    ) {
+        guard span.isRecording else { return }
+        var attributes = [String: SpanAttribute](minimumCapacity: 10)
+        attributes["http.request.method"] = .string(method.label)
+        attributes["url.path"] = .string(request.uri.path)
+        attributes["url.scheme"] = .string("http")
+        attributes["network.protocol.name"] = .string("http")
+        if let original = method.original { attributes["http.request.method_original"] = .string(original) }
+        if let address = context.peerAddress { attributes["client.address"] = .string(address) }
+        if let agent = request.headers[.userAgent] { attributes["user_agent.original"] = .string(agent) }
+        if let route = context.route {
+            span.operationName = "\(method.display) \(route)"
+            attributes["http.route"] = .string(route)
+        }
+        if let status {
+            attributes["http.response.status_code"] = .int64(Int64(status))
+            if status >= 500 {
+                attributes["error.type"] = .string(String(status))
+                span.setStatus(SpanStatus(code: .error))
+            }
+        }
+        span.attributes = SpanAttributes(attributes)
     }
 }
 
@@ -83,14 +96,18 @@ public struct HTTPFieldCarrier: Injector, Extractor {
 /// The span that the current task is in, as W3C Trace Context writes it.
 public enum CurrentTrace {
     private struct Carrier: Injector {
-        func inject(_ value: String, forKey key: String, into carrier: inout [String: String]) { carrier[key] = value }
+        func inject(_ value: String, forKey key: String, into carrier: inout String?) {
+            if key == "traceparent" { carrier = value }
+        }
     }
 
-    public static var traceparent: String? {
-        guard let context = InstrumentationContext.current else { return nil }
-        var carrier: [String: String] = [:]
+    public static var traceparent: String? { InstrumentationContext.current.flatMap(self.traceparent(of:)) }
+
+    /// That of a context.
+    static func traceparent(of context: InstrumentationContext) -> String? {
+        var carrier: String?
         InstrumentationSystem.instrument.inject(context, into: &carrier, using: Carrier())
-        return carrier["traceparent"]
+        return carrier
     }
 
     /// 32 hexadecimal digits.

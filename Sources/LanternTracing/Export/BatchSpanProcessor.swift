@@ -32,6 +32,8 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private struct State {
         var queue: [FinishedSpan] = []
         var inFlight = 0
+        /// Nobody exports any more.
+        var isOver = false
     }
 
     private let state = Mutex(State())
@@ -62,7 +64,7 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
 
     public func process(_ span: FinishedSpan) {
         let (isAccepted, isReady) = self.state.withLock { state -> (Bool, Bool) in
-            guard state.queue.count + state.inFlight < self.limits.queueSize else { return (false, false) }
+            guard !state.isOver, state.queue.count + state.inFlight < self.limits.queueSize else { return (false, false) }
             state.queue.append(span)
             return (true, state.queue.count == self.limits.batchSize)
         }
@@ -70,13 +72,19 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
         if isReady { self.batchIsReady.fire() }
     }
 
-    /// Exports until the service group shuts down, then once more what is left.
+    /// Exports until the service group shuts down, or is cancelled because another service failed; then once more what is
+    /// left.
     public func run() async throws {
         let work = Task { await self.work() }
         try? await gracefulShutdown()
         self.isClosing.store(true, ordering: .relaxed)
         self.batchIsReady.fire()
         self.closing.fire()
+        // In a task of its own: it is worth the time also where this one is cancelled.
+        await Task { await self.finish(work) }.value
+    }
+
+    private func finish(_ work: Task<Void, Never>) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await work.value }
             group.addTask {
@@ -87,6 +95,7 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
             group.cancelAll()
         }
         let left = self.state.withLock { state -> Int in
+            state.isOver = true
             defer { state.queue = [] }
             return state.queue.count
         }
@@ -126,6 +135,7 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private func export(_ batch: [FinishedSpan]) async {
         var rest = batch[...]
         var deadline = ContinuousClock.now + self.limits.exportTimeout
+        var latest = ContinuousClock.now + .seconds(60)
         var pause = self.limits.firstPause
         while !rest.isEmpty {
             do {
@@ -133,16 +143,20 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
                 defer { self.duration.recordNanoseconds(start.duration(to: .now).nanoseconds) }
                 let result = try await self.exporter.export(rest)
                 self.succeeded(result)
-                rest = rest.dropFirst(max(1, result.sent))
+                guard result.sent > 0 else {
+                    return self.failed(rest.count, SpanExportError(.refused, "nothing was sent", isRetryable: false))
+                }
+                rest = rest.dropFirst(result.sent)
                 deadline = ContinuousClock.now + self.limits.exportTimeout
+                latest = ContinuousClock.now + .seconds(60)
                 pause = self.limits.firstPause
             } catch {
                 self.failures.increment()
                 let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
-                // Whoever says when to come back is believed, for a minute.
-                if let retryAfter = error.retryAfter, retryAfter <= .seconds(60) { deadline = max(deadline, .now + wait) }
-                guard error.isRetryable, !Task.isCancelled, !self.isClosing.load(ordering: .relaxed),
-                    ContinuousClock.now + wait <= deadline
+                // Whoever says when to come back is believed, for a minute in all.
+                let next = ContinuousClock.now + wait
+                if error.retryAfter != nil, next <= latest { deadline = max(deadline, next) }
+                guard error.isRetryable, !Task.isCancelled, !self.isClosing.load(ordering: .relaxed), next <= deadline
                 else {
                     return self.failed(rest.count, error)
                 }

@@ -120,7 +120,10 @@ public struct OTLPExporter: SpanExporter {
 
     /// `Retry-After`: seconds, or a date as HTTP writes it (RFC 9110, section 10.2.3).
     static func pause(_ text: String) -> Duration? {
-        if let seconds = Int64(text.trimmingSpaces()) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }
+        let trimmed = text.trimmingSpaces()
+        if trimmed.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+            return Int64(trimmed).map { .seconds(min($0, 86_400)) }
+        }
         // Sun, 06 Nov 1994 08:49:37 GMT
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
         let parts = text.split { $0 == " " || $0 == ":" || $0 == "," }

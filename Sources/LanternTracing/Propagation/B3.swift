@@ -11,12 +11,15 @@ enum B3 {
         let parts = value.split(separator: "-", omittingEmptySubsequences: false)
         guard (2...4).contains(parts.count) else { return nil }
         if parts.count == 4, parts[3].utf8.count != 16 || self.number(parts[3]) == nil { return nil }
-        return self.span(parts[0], parts[1], state: parts.count > 2 ? parts[2] : nil)
+        let state = parts.count > 2 ? parts[2] : nil
+        guard state != "true", state != "false" else { return nil }
+        return self.span(parts[0], parts[1], state: state)
     }
 
     static func parse(traceID: String, spanID: String, sampled: String?, flags: String?) -> RemoteSpan? {
+        guard sampled != "d" else { return nil }
         // Debug implies a decision to sample, whatever else is said.
-        self.span(traceID[...], spanID[...], state: flags == "1" ? "d" : sampled.map { $0[...] })
+        return self.span(traceID[...], spanID[...], state: flags == "1" ? "d" : sampled.map { $0[...] })
     }
 
     private static func span(_ trace: Substring, _ span: Substring, state: Substring?) -> RemoteSpan? {
@@ -47,7 +50,9 @@ enum B3 {
         String(digits).withUTF8Bytes { Hexadecimal.decode($0, 0..<$0.count) }
     }
 
-    static func single(_ span: SpanContext) -> String {
-        "\(span.traceID)-\(span.spanID)-\(span.isSampled ? 1 : 0)"
+    /// - Parameter isUndecided: Nobody said yet whether the trace is sampled, and it is not for whoever only passes it on.
+    static func single(_ span: SpanContext, isUndecided: Bool) -> String {
+        let ids = "\(span.traceID)-\(span.spanID)"
+        return isUndecided ? ids : "\(ids)-\(span.isSampled ? 1 : 0)"
     }
 }

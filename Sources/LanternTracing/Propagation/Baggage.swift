@@ -64,7 +64,9 @@ public struct Baggage: Sendable, Hashable {
     // MARK: Grammar
 
     private static func member(_ text: Substring) -> Member? {
-        var parts = text.split(separator: ";", omittingEmptySubsequences: false).map { $0.trimmingSpaces() }
+        var parts = text.utf8.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false).map {
+            Substring($0).trimmingSpaces()
+        }
         guard let (key, value) = self.pair(parts.removeFirst()), let value else { return nil }
         // A property that breaks the grammar goes; the member stays.
         let properties = parts.filter { self.pair($0) != nil }

@@ -64,7 +64,10 @@ public struct Propagation: Sendable, Equatable {
     func inject<Carrier, Inject: Injector>(
         _ context: InstrumentationContext, into carrier: inout Carrier, using injector: Inject
     ) where Inject.Carrier == Carrier {
-        let span = context.spanContext
+        let active = context.activeSpan
+        let span = active?.spanContext
+        var isUndecided = false
+        if case .remote(let remote) = active { isUndecided = remote.isUndecided }
         for format in self.formats {
             switch format {
             case .traceContext:
@@ -73,11 +76,12 @@ public struct Propagation: Sendable, Equatable {
                 if !span.traceState.isEmpty { injector.inject(span.traceState, forKey: "tracestate", into: &carrier) }
             case .b3:
                 guard let span else { continue }
-                injector.inject(B3.single(span), forKey: "b3", into: &carrier)
+                injector.inject(B3.single(span, isUndecided: isUndecided), forKey: "b3", into: &carrier)
             case .b3multi:
                 guard let span else { continue }
                 injector.inject(span.traceID.description, forKey: B3.traceIDKey, into: &carrier)
                 injector.inject(span.spanID.description, forKey: B3.spanIDKey, into: &carrier)
+                if isUndecided { continue }
                 injector.inject(span.isSampled ? "1" : "0", forKey: B3.sampledKey, into: &carrier)
             case .baggage:
                 guard !self.allowedBaggage.isEmpty,

@@ -53,12 +53,12 @@ public enum TraceContext {
         var members: [Substring] = []
         var keys: Set<Substring> = []
         var count = 0
-        for part in value.split(separator: ",", omittingEmptySubsequences: false) {
-            let member = part.trimmingSpaces()
+        for part in value.utf8.split(separator: UInt8(ascii: ",")) {
+            let member = Substring(part).trimmingSpaces()
             if member.isEmpty { continue }
-            guard let equals = member.firstIndex(of: "=") else { return nil }
+            guard let equals = member.utf8.firstIndex(of: UInt8(ascii: "=")) else { return nil }
             let key = member[..<equals]
-            let memberValue = member[member.index(after: equals)...]
+            let memberValue = member[member.utf8.index(after: equals)...]
             count += 1
             guard self.isKey(key), self.isValue(memberValue), count <= 32 else { return nil }
             if keys.insert(key).inserted { members.append(member) }
@@ -86,9 +86,10 @@ public enum TraceContext {
 extension Substring {
     /// Without spaces and tabs around it.
     func trimmingSpaces() -> Substring {
-        var text = self
-        while let first = text.utf8.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
-        while let last = text.utf8.last, last == 0x20 || last == 0x09 { text = text.dropLast() }
-        return text
+        // By bytes: a space and what combines with it are one character.
+        var bytes = self.utf8
+        while let first = bytes.first, first == 0x20 || first == 0x09 { bytes = bytes.dropFirst() }
+        while let last = bytes.last, last == 0x20 || last == 0x09 { bytes = bytes.dropLast() }
+        return Substring(bytes)
     }
 }
