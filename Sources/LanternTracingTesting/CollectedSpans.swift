@@ -21,6 +21,11 @@ public struct CollectedSpans: Sendable {
     private let names: [SpanID: String]
 
     public init(_ spans: [FinishedSpan]) {
+        self.init(spans, names: [:])
+    }
+
+    /// - Parameter names: Of other spans, which links may name.
+    private init(_ spans: [FinishedSpan], names: [SpanID: String]) {
         self.spans = spans
         let ids = Set(spans.map(\.context.spanID))
         let sorted = spans.sorted { ($0.start, $0.end) < ($1.start, $1.end) }
@@ -29,7 +34,7 @@ public struct CollectedSpans: Sendable {
             grouping: sorted.filter { $0.parent.map { ids.contains($0.spanID) } ?? false },
             by: { $0.parent?.spanID ?? $0.context.spanID }
         )
-        self.names = Dictionary(spans.map { ($0.context.spanID, $0.name) }, uniquingKeysWith: { first, _ in first })
+        self.names = names.merging(spans.map { ($0.context.spanID, $0.name) }) { $1 }
     }
 
     /// The spans that end while `body` runs, of whatever is traced through the task-local tracer in it.
@@ -41,23 +46,33 @@ public struct CollectedSpans: Sendable {
 
     /// Only those of one trace.
     public func inTrace(_ traceID: TraceID) -> CollectedSpans {
-        CollectedSpans(self.spans.filter { $0.context.traceID == traceID })
+        CollectedSpans(self.spans.filter { $0.context.traceID == traceID }, names: self.names)
     }
 
     /// Says that these trees are among the spans. Beside what is expected there may be more; siblings must have begun in the
     /// order in which they are expected.
     /// - Throws: ``TraceMismatch``, which shows what is missing and what there is.
     public func expectTrace(@TraceBuilder _ expected: () -> [ExpectedSpan]) throws(TraceMismatch) {
-        var missing: [String] = []
-        var rest = self.roots
-        for root in expected() {
-            let failures = rest.map { self.missing(root, $0) }
-            if let match = failures.firstIndex(where: \.isEmpty) {
-                rest.remove(at: match)
-                continue
+        let expected = expected()
+        let failures = expected.map { root in self.roots.map { self.missing(root, $0) } }
+        // Each has a root of its own; which one, is found by letting others make room (Kuhn's algorithm).
+        var taken: [Int: Int] = [:]
+        func place(_ index: Int, _ tried: inout Set<Int>) -> Bool {
+            for root in self.roots.indices where failures[index][root].isEmpty && tried.insert(root).inserted {
+                if let other = taken[root], !place(other, &tried) { continue }
+                taken[root] = index
+                return true
             }
+            return false
+        }
+        var missing: [String] = []
+        for index in expected.indices {
+            var tried: Set<Int> = []
+            if place(index, &tried) { continue }
             // That of the tree that comes closest says most.
-            missing += failures.filter { $0.first != root.title }.min { $0.count < $1.count } ?? [root.title]
+            let title = expected[index].title
+            let closest = failures[index].filter { !$0.isEmpty && $0.first != title }.min { $0.count < $1.count }
+            missing += closest ?? [title]
         }
         guard missing.isEmpty else { throw TraceMismatch(missing: missing, found: self.description) }
     }
