@@ -32,6 +32,7 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	scripts/check-deployment
 	/usr/bin/python3 Tests/Exposition/exposition_test.py --fixture .build/debug/exposition-fixture
 	python3 Tests/Logs/log_test.py --fixture .build/debug/log-fixture
+	python3 Tests/OTLP/otlp_test.py --fixture .build/debug/span-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
 BENCHMARKS := bench-metrics bench-tracing bench-logging bench-http

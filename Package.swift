@@ -237,6 +237,15 @@ let package = Package(
             name: "log-fixture", dependencies: ["LanternLogging", logging], path: "Tests/LogFixture",
             swiftSettings: settings
         ),
+        // What Tests/OTLP runs: makes spans and exports them.
+        .executableTarget(
+            name: "span-fixture",
+            dependencies: [
+                "LanternMetrics", "LanternTracing", httpClient, lifecycle, logging, metrics, nioCore, tracing,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Tests/SpanFixture", swiftSettings: settings
+        ),
         // What scripts/trace-context runs.
         .executableTarget(
             name: "trace-context-harness",
@@ -256,7 +265,8 @@ let package = Package(
         .testTarget(
             name: "LanternTracingTests",
             dependencies: [
-                "LanternMetrics", "LanternMetricsTesting", "LanternTracing", "LanternTracingTesting", lifecycle, logging,
+                "LanternMetrics", "LanternMetricsTesting", "LanternTracing", "LanternTracingTesting", lifecycle,
+                logging,
                 metrics, tracing,
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
@@ -314,7 +324,8 @@ let package = Package(
             dependencies: [
                 "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternLogging",
                 "LanternMetrics", "LanternMetricsTesting",
-                "LanternPostgres", "LanternTracing", "LanternTracingTesting", "OrderService", "TestSupport", httpClient, logging, nioCore,
+                "LanternPostgres", "LanternTracing", "LanternTracingTesting", "OrderService", "TestSupport", httpClient,
+                logging, nioCore,
                 nioHTTP1,
                 tracing,
             ],

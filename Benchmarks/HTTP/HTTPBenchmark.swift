@@ -17,7 +17,8 @@ enum HTTPBenchmark {
     static func main() async throws {
         let nowhere = open("/dev/null", O_WRONLY)
         let output = LogOutput(
-            service: "bench", format: .json, sink: try FileDescriptorSink(descriptor: nowhere, collapse: .init(format: .json))
+            service: "bench", format: .json,
+            sink: try FileDescriptorSink(descriptor: nowhere, collapse: .init(format: .json))
         ) {
             InstrumentationContext.current?.spanContext.map {
                 LogOutput.Trace(traceIDHigh: $0.traceID.high, traceIDLow: $0.traceID.low, spanID: $0.spanID.value)
@@ -135,7 +136,9 @@ enum HTTPBenchmark {
         let pipe = Pipe()
         process.standardOutput = pipe
         try process.run()
-        let text = await Task.detached { String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self) }.value
+        let text = await Task.detached {
+            String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        }.value
         process.waitUntilExit()
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("Requests/sec:") }),
             let rate = Double(line.split(separator: " ").last ?? "")

@@ -32,7 +32,8 @@ struct LoggingBenchmark {
         var two: [Double] = []
         for logger in [ours, theirs] { two.append(await nanoseconds(threads: 2, count) { Self.log(logger, $0) }) }
         Comparison(
-            name: "json-line-8-keys-2-threads", ours: two[0], baseline: two[1], unit: "ns", what: "StreamLogHandler, text"
+            name: "json-line-8-keys-2-threads", ours: two[0], baseline: two[1], unit: "ns",
+            what: "StreamLogHandler, text"
         ).report()
         let below = [ours, theirs].map { logger in
             nanoseconds(10_000_000) { for index in 0..<$0 { logger.debug("unseen", metadata: ["index": "\(index)"]) } }

@@ -40,7 +40,8 @@ struct TracingBenchmark {
         ).report()
         let childFloor = child(nothing)
         Comparison(
-            name: "child-sampled-5-attributes", ours: child(sampled), baseline: childFloor, unit: "ns", what: "NoOpTracer"
+            name: "child-sampled-5-attributes", ours: child(sampled), baseline: childFloor, unit: "ns",
+            what: "NoOpTracer"
         ).report()
         Comparison(
             name: "child-unsampled-5-attributes", ours: child(unsampled), baseline: childFloor, unit: "ns",
@@ -83,7 +84,7 @@ struct TracingBenchmark {
                     for index in 0..<200_000 {
                         await withSpan("work", context: .topLevel) { span in
                             Self.describe(span, index)
-                            await Task { }.value
+                            await Task {}.value
                         }
                     }
                 }

@@ -1,14 +1,24 @@
 import Lantern
+import Synchronization
 
 /// The spans of a batch: one for each record, child of the span that created it; and one for the batch, which links to
 /// all of them and in which the statements run.
 final class BatchTraces: Sendable {
-    private let spans: [(process: any Span, store: any Span)]
+    /// The spans of one record.
+    private struct Spans {
+        var record: KafkaRecord
+        var process: any Span
+        /// `nil` once the record is put aside.
+        var store: (any Span)?
+    }
+
+    private let spans: Mutex<[Spans]>
     private let links: [InstrumentationContext]
+    private let recordCount: Int
 
     init(_ records: [KafkaRecord], group: String) {
         let instrument = InstrumentationSystem.instrument
-        var spans: [(any Span, any Span)] = []
+        var spans: [Spans] = []
         var links: [InstrumentationContext] = []
         for record in records where KafkaHeaderCarrier().extract(key: "traceparent", from: record) != nil {
             var context = InstrumentationContext.topLevel
@@ -26,10 +36,17 @@ final class BatchTraces: Sendable {
                 attributes["messaging.destination.partition.id"] = record.partition.map { String($0) }
                 attributes["messaging.kafka.offset"] = record.offset
             }
-            spans.append((process, startSpan("store timeline entry", context: process.context, ofKind: .internal)))
+            spans.append(
+                Spans(
+                    record: record, process: process,
+                    store: startSpan("store timeline entry", context: process.context, ofKind: .internal)
+                )
+            )
         }
-        self.spans = spans
+        self.spans = Mutex(spans)
         self.links = links
+        // Heads are told from events by their type.
+        self.recordCount = records.count { $0.header("ce_type")?.hasPrefix("lantern.") != true }
     }
 
     /// Runs `work` in the batch's span; without one where no record has a trace: heads of idle sources.
@@ -37,16 +54,30 @@ final class BatchTraces: Sendable {
         guard !self.links.isEmpty else { return try await work() }
         try await withSpan("ingest batch", context: .topLevel, ofKind: .consumer) { span in
             for link in self.links { span.addLink(SpanLink(context: link, attributes: [:])) }
-            span.attributes["messaging.batch.message_count"] = self.links.count
+            span.attributes["messaging.batch.message_count"] = self.recordCount
             try await work()
+        }
+    }
+
+    /// Says that a record becomes no entry.
+    func putAside(_ record: KafkaRecord, _ error: EventError) {
+        self.spans.withLock { spans in
+            for index in spans.indices
+            where spans[index].record.offset == record.offset && spans[index].record.partition == record.partition
+                && spans[index].record.topic == record.topic
+            {
+                spans[index].process.attributes["error.type"] = error.code.rawValue
+                spans[index].process.setStatus(SpanStatus(code: .error))
+                spans[index].store = nil
+            }
         }
     }
 
     /// Ends the records' spans: their events are stored.
     func end() {
-        for (process, store) in self.spans {
-            store.end()
-            process.end()
+        for spans in self.spans.withLock({ $0 }) {
+            spans.store?.end()
+            spans.process.end()
         }
     }
 }

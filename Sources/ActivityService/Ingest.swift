@@ -27,10 +27,10 @@ struct Ingest: RecordHandler {
                 do throws(EventError) {
                     entries.append(try IncomingEntry(record, now: now))
                 } catch {
-                    try await self.putAside(record, error, in: tx)
+                    try await self.putAside(record, error, traces, in: tx)
                 }
             }
-            let (new, duplicates) = try await self.sort(entries, in: tx)
+            let (new, duplicates) = try await self.sort(entries, traces, in: tx)
             try await EntryStore.insert(new, in: tx)
             try await EntryStore.handToSealer(new, duplicates: duplicates, heads: heads, in: tx)
             for (source, count) in Dictionary(grouping: duplicates, by: \.event.source).mapValues(\.count) {
@@ -67,14 +67,27 @@ struct Ingest: RecordHandler {
 
     func committed() { self.wake.signal() }
 
-    private func putAside(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
-        try await DeadLetters(consumer: self.group).add(record, error, in: tx)
-        try await self.deadLettered(record, error, in: tx)
+    private func putAside(
+        _ record: KafkaRecord, _ error: EventError, _ traces: BatchTraces, in tx: PostgresTransaction
+    ) async throws {
+        traces.putAside(record, error)
+        let letters = DeadLetters(consumer: self.group)
+        try await letters.trace(record, error) {
+            Logger.current.error(
+                "record put aside as dead letter", error: error,
+                metadata: [
+                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
+                    "offset": "\(record.offset ?? -1)", "reason": "\(error.code.rawValue)",
+                ]
+            )
+            try await letters.add(record, error, in: tx)
+            try await self.deadLettered(record, error, in: tx)
+        }
     }
 
     /// Tells new events from those that were here before. An id that comes with other content is put aside.
     private func sort(
-        _ entries: [IncomingEntry], in tx: PostgresTransaction
+        _ entries: [IncomingEntry], _ traces: BatchTraces, in tx: PostgresTransaction
     ) async throws -> (new: [IncomingEntry], duplicates: [IncomingEntry]) {
         guard !entries.isEmpty else { return ([], []) }
         // In key order, so that two members never wait for each other.
@@ -95,7 +108,7 @@ struct Ingest: RecordHandler {
             } else {
                 try await self.putAside(
                     entry.record, EventError(code: .idConflict, message: "another event has the id \(entry.event.id)"),
-                    in: tx
+                    traces, in: tx
                 )
             }
         }

@@ -42,7 +42,10 @@ struct LogLevelRoutes {
             let levels = fields.map("levels", count: 0...LogLevels.limit, Self.names) { Logger.Level(rawValue: $0) }
             let (newStandard, newLevels) = try fields.valid(standard, levels)
             self.levels.replace(standard: newStandard, levels: newLevels)
-            self.logger.notice(
+            // Whatever the new levels are: who silences a service does not do so silently.
+            var logger = self.logger
+            logger.logLevel = .notice
+            logger.notice(
                 "log levels changed",
                 metadata: [
                     "by": "\(principal.subject)", "default": "\(newStandard)",

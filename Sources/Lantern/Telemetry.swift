@@ -59,11 +59,15 @@ public struct Telemetry: Sendable {
         self.levels = levels
         let logger = Logger(label: service) { label in LanternLogHandler(label: label, output: output) }
         self.logger = logger
-        self.frameworkLogger = Logger(label: Self.frameworks) { label in LanternLogHandler(label: label, output: output) }
+        self.frameworkLogger = Logger(label: Self.frameworks) { label in LanternLogHandler(label: label, output: output)
+        }
 
         let registry = MetricsRegistry(logger: logger)
         registry.takeExemplars {
-            guard let span = InstrumentationContext.current?.spanContext, span.isSampled else { return nil }
+            // The spans of quiet work may never be exported.
+            guard let context = InstrumentationContext.current, let span = context.spanContext, span.isSampled,
+                !context.isQuiet
+            else { return nil }
             return ExemplarContext(traceID: span.traceID.description, spanID: span.spanID.description)
         }
         registry.declare(MetricCatalogue.declarations)
@@ -232,7 +236,7 @@ public struct Telemetry: Sendable {
         } else {
             return nil
         }
-        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+        guard OTLPExporter.Endpoint(url: url).isValid else {
             throw ConfigurationError(name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: url, expected: "an http or https URL")
         }
         let headers = (either("HEADERS") ?? "").split(separator: ",").compactMap {

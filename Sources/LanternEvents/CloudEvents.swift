@@ -75,7 +75,9 @@ public enum CloudEvents {
         // Where a request came from is no reason to lose what it did: what cannot be kept of it is left out. A `tracestate` of
         // 32 members can be 16 KiB long.
         func trace(_ name: String) -> String? {
-            record.header(name).flatMap { $0.isEmpty || $0.utf8.contains(0) || $0.utf8.count > 16_448 ? nil : $0 }
+            KafkaHeaderCarrier().extract(key: name, from: record).flatMap {
+                $0.isEmpty || $0.utf8.contains(0) || $0.utf8.count > 16_448 ? nil : $0
+            }
         }
         func number(_ name: String) throws(EventError) -> Int64? {
             guard let text = try optional(name) else { return nil }
@@ -111,8 +113,8 @@ public enum CloudEvents {
                 ip: try optional("ce_actorip")
             ),
             outcome: outcome,
-            traceparent: trace("ce_traceparent") ?? trace("traceparent"),
-            tracestate: trace("ce_tracestate") ?? trace("tracestate"),
+            traceparent: trace("traceparent"),
+            tracestate: trace("tracestate"),
             baggage: trace("baggage"),
             data: record.value ?? []
         )

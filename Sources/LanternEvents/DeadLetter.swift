@@ -2,6 +2,7 @@ import CoreMetrics
 import Foundation
 public import LanternKafka
 public import LanternPostgres
+import Tracing
 
 /// Puts records aside that cannot be handled: a row of the same transaction that moves the offset, so that a record is
 /// neither lost nor doubled.
@@ -19,6 +20,31 @@ public struct DeadLetters: Sendable {
         }
     }
 
+    /// Opens the span `dead_letter <topic>` around the putting aside, in the trace of the record, whose last span would
+    /// otherwise be one that failed.
+    public func trace(
+        _ record: KafkaRecord, _ error: EventError, _ putAside: nonisolated(nonsending) () async throws -> Void
+    ) async throws {
+        var context = InstrumentationContext.topLevel
+        InstrumentationSystem.instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
+        let origin = context
+        try await withSpan("dead_letter \(record.topic)", context: context, ofKind: .consumer) { span in
+            if !origin.isEmpty { span.addLink(SpanLink(context: origin, attributes: [:])) }
+            span.updateAttributes { attributes in
+                attributes["messaging.system"] = "kafka"
+                attributes["messaging.operation.name"] = "dead_letter"
+                attributes["messaging.operation.type"] = "settle"
+                attributes["messaging.destination.name"] = record.topic
+                attributes["messaging.consumer.group.name"] = self.consumer
+                attributes["messaging.destination.partition.id"] = record.partition.map { String($0) }
+                attributes["messaging.kafka.offset"] = record.offset
+                attributes["error.type"] = error.code.rawValue
+            }
+            span.setStatus(SpanStatus(code: .error))
+            try await putAside()
+        }
+    }
+
     /// Stores the whole record with the reason.
     public func add(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
         let event = try? CloudEvents.event(record)
@@ -32,7 +58,7 @@ public struct DeadLetters: Sendable {
               \(UUID.version7()), \(self.consumer), \(error.code.rawValue), \(text(error.message) ?? ""), \(record.topic),
               \(record.partition ?? -1), \(record.offset ?? -1), \(text(event?.source ?? record.header("ce_source"))),
               \(text(event?.id ?? record.header("ce_id"))), \(event?.epoch), \(event?.sequence),
-              \(text(record.header("traceparent"))),
+              \(text(KafkaHeaderCarrier().extract(key: "traceparent", from: record))),
               \(record.key.map { PostgresBytes($0) }), \(record.value.map { PostgresBytes($0) }),
               \(record.headers.map { text($0.name) ?? "" }), \(record.headers.map { $0.value.map { PostgresBytes($0) } })
             )

@@ -3,7 +3,6 @@ public import LanternPostgres
 public import Logging
 public import ServiceLifecycle
 import Synchronization
-import Tracing
 
 /// Does the work of records, in the transaction that moves the offsets.
 public protocol RecordHandler: Sendable {
@@ -193,31 +192,15 @@ public final class EventConsumer: Service {
     private func putAside(
         _ record: KafkaRecord, _ error: EventError, _ progress: [KafkaPartition: PartitionProgress]
     ) async throws {
-        self.logger.error(
-            "record put aside as dead letter", error: error,
-            metadata: [
-                "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
-                "offset": "\(record.offset ?? -1)",
-                "reason": "\(error.code.rawValue)",
-            ]
-        )
-        // In the trace of the record, whose last span would otherwise be the one that failed.
-        var context = InstrumentationContext.topLevel
-        InstrumentationSystem.instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
-        let origin = context
-        try await withSpan("dead_letter \(record.topic)", context: context, ofKind: .consumer) { span in
-            if !origin.isEmpty { span.addLink(SpanLink(context: origin, attributes: [:])) }
-            span.updateAttributes { attributes in
-                attributes["messaging.system"] = "kafka"
-                attributes["messaging.operation.name"] = "dead_letter"
-                attributes["messaging.operation.type"] = "settle"
-                attributes["messaging.destination.name"] = record.topic
-                attributes["messaging.consumer.group.name"] = self.group
-                attributes["messaging.destination.partition.id"] = record.partition.map { String($0) }
-                attributes["messaging.kafka.offset"] = record.offset
-                attributes["error.type"] = error.code.rawValue
-            }
-            span.setStatus(SpanStatus(code: .error))
+        try await self.deadLetters.trace(record, error) {
+            self.logger.error(
+                "record put aside as dead letter", error: error,
+                metadata: [
+                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
+                    "offset": "\(record.offset ?? -1)",
+                    "reason": "\(error.code.rawValue)",
+                ]
+            )
             try await self.settle(record, error, progress)
         }
     }

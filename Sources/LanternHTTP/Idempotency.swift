@@ -59,22 +59,26 @@ public struct IdempotencyMiddleware: RouterMiddleware {
     }
 
     /// Answers that hold secrets are never stored.
-    private static let excluded = ["/v1/sessions", "/oauth2/", "/v1/clients", "/v1/keys"]
+    private static let excluded = ["/v1/sessions/", "/oauth2/", "/v1/clients/", "/v1/keys/"]
 
     public func handle(
         _ request: Request, context: PlatformContext,
         next: (Request, PlatformContext) async throws -> Response
     ) async throws -> Response {
         guard request.method == .post, let name = HTTPField.Name("idempotency-key"), let value = request.headers[name],
-            let principal = context.principal, !Self.excluded.contains(where: request.uri.path.hasPrefix)
+            let principal = context.principal
         else { return try await next(request, context) }
+        let path = RequestPath.canonical(request)
+        guard !Self.excluded.contains(where: (path + "/").hasPrefix) else { return try await next(request, context) }
         guard (1...255).contains(value.utf8.count) else {
             throw Problem(.badRequest, "invalid_idempotency_key", "An Idempotency-Key has 1 to 255 characters.")
         }
         var request = request
         let body = try await request.collectBody(upTo: context.maxUploadSize)
+        // A route that has no end is no key of an index.
+        let route = path.utf8.count <= 255 ? path : self.fingerprint(ByteBuffer(string: path))
         let key = IdempotencyKey(
-            subject: principal.subject, method: request.method.rawValue, route: request.uri.path, key: value
+            subject: principal.subject, method: request.method.rawValue, route: route, key: value
         )
         switch try await self.store.begin(key, fingerprint: self.fingerprint(body)) {
         case .claimed: break
@@ -95,7 +99,9 @@ public struct IdempotencyMiddleware: RouterMiddleware {
             try? await self.store.abandon(key)
             throw error
         }
-        guard response.status.code < 500, let answer = await Self.answer(response) else {
+        // What nobody may keep is not kept here either, whatever route it comes from.
+        let isKept = response.headers[.cacheControl]?.contains("no-store") != true
+        guard response.status.code < 500, isKept, let answer = await Self.answer(response) else {
             try await self.store.abandon(key)
             return response
         }

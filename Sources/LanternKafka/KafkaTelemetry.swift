@@ -40,7 +40,8 @@ final class KafkaTelemetry: Sendable {
             }
             for link in links { span.addLink(SpanLink(context: link, attributes: [:])) }
             var stamped = records
-            for index in stamped.indices where stamped[index].header("traceparent") == nil {
+            let carrier = KafkaHeaderCarrier()
+            for index in stamped.indices where carrier.extract(key: "traceparent", from: stamped[index]) == nil {
                 instrument.inject(span.context, into: &stamped[index], using: KafkaHeaderCarrier())
             }
             do {
@@ -138,9 +139,13 @@ final class KafkaTelemetry: Sendable {
 public struct KafkaHeaderCarrier: Injector, Extractor {
     public init() {}
 
-    /// Producers that know the CloudEvents extension for tracing only write its attributes.
+    /// The trace of the event (CloudEvents extension "Distributed Tracing") before that of its transport: both are the same
+    /// where they come from the platform, and where they are not, what handles an event belongs to what made it.
     public func extract(key: String, from record: KafkaRecord) -> String? {
-        record.header(key) ?? record.header("ce_" + key)
+        let isTrace = key == "traceparent" || key == "tracestate"
+        // One that is too short to be any is as good as none.
+        let isOfEvent = isTrace && (record.header("ce_traceparent")?.utf8.count ?? 0) >= 55
+        return record.header(isOfEvent ? "ce_" + key : key)
     }
 
     public func inject(_ value: String, forKey key: String, into record: inout KafkaRecord) {

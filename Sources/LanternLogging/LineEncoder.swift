@@ -11,7 +11,9 @@ struct LineEncoder {
 
     /// `{"timestamp":…,"level":…,"message":…` and what the label says of itself, up to the metadata.
     @inline(__always)
-    func beginJSON(_ time: Int64, _ level: Logger.Level, _ message: String, _ label: LogLabel, _ trace: LogOutput.Trace?) {
+    func beginJSON(
+        _ time: Int64, _ level: Logger.Level, _ message: String, _ label: LogLabel, _ trace: LogOutput.Trace?
+    ) {
         self.line.append("{\"timestamp\":\"")
         self.line.appendTime(time)
         self.line.append("\",\"level\":\"")
@@ -106,12 +108,18 @@ struct LineEncoder {
     private typealias NumberWriter = @Sendable (any CustomStringConvertible & Sendable, LineWriter) -> Bool
 
     private static let rareNumbers: [ObjectIdentifier: NumberWriter] = {
-        func integer<Value: FixedWidthInteger & SendableMetatype>(_ type: Value.Type) -> (ObjectIdentifier, NumberWriter) {
+        func integer<Value: FixedWidthInteger & SendableMetatype>(
+            _ type: Value.Type
+        ) -> (ObjectIdentifier, NumberWriter) {
             (
                 ObjectIdentifier(type),
                 { value, line in
                     guard let value = value as? Value else { return false }
-                    if let whole = Int64(exactly: value) { line.append(whole) } else { line.append(UInt64(clamping: value)) }
+                    if let whole = Int64(exactly: value) {
+                        line.append(whole)
+                    } else {
+                        line.append(UInt64(clamping: value))
+                    }
                     return true
                 }
             )

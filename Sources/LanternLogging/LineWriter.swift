@@ -86,7 +86,8 @@ struct LineWriter {
         Redaction.automaton.withUnsafeBufferPointer { automaton in
             Self.withBytes(of: key) {
                 namesSecret =
-                    lantern_line_key(self.line, $0.baseAddress, UInt64($0.count), Self.keyLimit, automaton.baseAddress) != 0
+                    lantern_line_key(self.line, $0.baseAddress, UInt64($0.count), Self.keyLimit, automaton.baseAddress)
+                    != 0
             }
         }
         return namesSecret

@@ -24,7 +24,9 @@ public final class MemorySink: LogSink {
     public var lines: [String] { self.kept.withLock { $0 } }
 
     public func write(_ line: RawSpan, level: Logger.Level, stamp: Int) {
-        let text = line.withUnsafeBytes { String(decoding: $0.last == UInt8(ascii: "\n") ? $0.dropLast() : $0[...], as: UTF8.self) }
+        let text = line.withUnsafeBytes {
+            String(decoding: $0.last == UInt8(ascii: "\n") ? $0.dropLast() : $0[...], as: UTF8.self)
+        }
         self.kept.withLock { kept in
             if kept.count >= self.limit { kept.removeFirst(kept.count / 2) }
             kept.append(text)

@@ -25,7 +25,9 @@ enum Redaction {
     }
 
     private static func matches(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-        self.automaton.withUnsafeBufferPointer { lantern_finds_word($0.baseAddress, text.baseAddress, UInt64(text.count)) != 0 }
+        self.automaton.withUnsafeBufferPointer {
+            lantern_finds_word($0.baseAddress, text.baseAddress, UInt64(text.count)) != 0
+        }
     }
 
     /// For each state, where each letter leads, in rows of 32: finds any of the words in one pass (Aho and Corasick, 1975).

@@ -38,7 +38,8 @@ public struct CollectedSpans: Sendable {
     }
 
     /// The spans that end while `body` runs, of whatever is traced through the task-local tracer in it.
-    public static func during(_ body: nonisolated(nonsending) () async throws -> Void) async rethrows -> CollectedSpans {
+    public static func during(_ body: nonisolated(nonsending) () async throws -> Void) async rethrows -> CollectedSpans
+    {
         let processor = InMemorySpanProcessor()
         try await withTracer(LanternTracer(sampler: .alwaysOn, processor: processor)) { try await body() }
         return CollectedSpans(processor.spans)
@@ -102,7 +103,8 @@ extension CollectedSpans: CustomStringConvertible {
 
     private func tree(_ span: FinishedSpan, indent: String) -> String {
         let error = span.status?.code == .error ? " failed" : ""
-        let links = span.linkedContexts.map { " linked to \"\(self.names[$0.spanID] ?? $0.spanID.description)\"" }.joined()
+        let links = span.linkedContexts.map { " linked to \"\(self.names[$0.spanID] ?? $0.spanID.description)\"" }
+            .joined()
         let milliseconds = Double(span.end - span.start) / 1_000_000
         return "\(indent)\(span.kind) \"\(span.name)\"\(error)\(links) \(milliseconds) ms\n"
             + (self.children[span.context.spanID] ?? []).map { self.tree($0, indent: indent + "  ") }.joined()

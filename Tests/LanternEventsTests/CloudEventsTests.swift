@@ -190,7 +190,7 @@ struct CloudEventsTests {
         "an optional attribute that PostgreSQL could not hold is refused",
         arguments: [
             "ce_subject", "ce_dataschema", "content-type", "ce_partitionkey", "ce_tenant", "ce_actorid", "ce_actortype",
-            "ce_actorip", "ce_outcome", "ce_time", "ce_traceparent", "ce_tracestate",
+            "ce_actorip", "ce_outcome", "ce_time",
         ],
         [Spoiling.notUTF8, .nul, .tooLong]
     )
@@ -198,6 +198,26 @@ struct CloudEventsTests {
         let record = spoiling.apply(to: self.record(), name)
         let error = try #require(throws: EventError.self) { try CloudEvents.event(record) }
         #expect(error.code == .invalidAttribute)
+    }
+
+    @Test(
+        "a trace that cannot be kept is left out, and the event is not refused for it",
+        arguments: ["ce_traceparent", "ce_tracestate"], [Spoiling.notUTF8, .nul]
+    )
+    func trace(name: String, spoiling: Spoiling) throws {
+        let record = self.record().without("traceparent").without("tracestate")
+        let event = try CloudEvents.event(spoiling.apply(to: record, name))
+        #expect((name == "ce_traceparent" ? event.traceparent : event.tracestate) == nil)
+        #expect(event.id == Self.full.id)
+    }
+
+    @Test("a tracestate of 32 members of the longest kind is kept")
+    func longTracestate() throws {
+        let member = String(repeating: "k", count: 256) + "=" + String(repeating: "v", count: 256)
+        let state = Array(repeating: member, count: 32).joined(separator: ",")
+        #expect(try CloudEvents.event(self.record().with("ce_tracestate", Array(state.utf8))).tracestate == state)
+        let longer = Array((state + "," + member).utf8)
+        #expect(try CloudEvents.event(self.record().with("ce_tracestate", longer)).tracestate == nil)
     }
 
     @Test("an optional attribute that is empty is as good as absent", arguments: [Spoiling.missing, .null, .empty])

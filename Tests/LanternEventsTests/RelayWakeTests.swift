@@ -39,9 +39,9 @@ struct RelayWakeTests {
         return try rows.first?("published_through", as: Int64.self) ?? -1
     }
 
-    private static func wait(for condition: () async throws -> Bool) async throws {
+    private static func wait(for what: String, _ condition: () async throws -> Bool) async throws {
         let isThere: Bool? = try await eventually { try await condition() ? true : nil }
-        try #require(isThere == true)
+        try #require(isThere == true, "waited for \(what)")
     }
 
     @Test("an event of a replica that does not lead is published without a poll", .timeLimit(.minutes(1)))
@@ -53,12 +53,13 @@ struct RelayWakeTests {
         try await client.migrate(OutboxSchema.component, OutboxSchema.migrations, logger: logger)
         let first = Replica(client, broker, logger: logger)
         let second = Replica(client, broker, logger: logger)
+        // By the beginning of what a session did last: this query is what another connection of the pool did last.
         func listening() async throws -> Int {
             try await client.query(
                 """
                 SELECT pid FROM pg_stat_activity
                 WHERE datname = current_database() AND pid <> pg_backend_pid()
-                  AND (query LIKE 'LISTEN %' OR query LIKE '%pg_notify%')
+                  AND (query LIKE 'LISTEN %' OR query LIKE 'SELECT pg_notify%')
                 """
             ).count
         }
@@ -67,13 +68,13 @@ struct RelayWakeTests {
             group.addTask { try await first.relay.run() }
             // Its first event is published by its own signal; from then on it leads, and waits.
             try await client.transaction { tx in try await first.outbox.append(Happened(name: "first"), in: tx) }
-            try await Self.wait { try await Self.published(client) == 1 }
+            try await Self.wait(for: "the first event") { try await Self.published(client) == 1 }
             group.addTask { try await second.relay.run() }
-            try await Self.wait { try await listening() == 2 }
+            try await Self.wait(for: "both to listen") { try await listening() == 2 }
             for name in ["a", "b", "c"] {
                 try await client.transaction { tx in try await second.outbox.append(Happened(name: name), in: tx) }
             }
-            try await Self.wait { try await Self.published(client) == 4 }
+            try await Self.wait(for: "all events") { try await Self.published(client) == 4 }
             group.cancelAll()
             while let result = await group.nextResult() { _ = result }
         }
@@ -104,7 +105,7 @@ struct RelayWakeTests {
         let client = try await TestCluster.shared.client()
         let error = await #expect(throws: PostgresError.self) {
             try await NotificationChannel(client: client, name: "doomed").withSession(onNotification: { _ in }) { _ in
-                try await Self.wait {
+                try await Self.wait(for: "the session") {
                     try await client.query(
                         """
                         SELECT pg_terminate_backend(pid) FROM pg_stat_activity

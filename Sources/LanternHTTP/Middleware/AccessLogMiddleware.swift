@@ -26,7 +26,7 @@ public struct AccessLogMiddleware: RouterMiddleware {
             // Room for all from the start, and no interpolation: this runs for each request.
             var metadata = Logger.Metadata(minimumCapacity: 7)
             metadata["http.request.method"] = .string(request.method.rawValue)
-            metadata["url.path"] = .string(request.uri.path)
+            metadata["url.path"] = .string(RequestPath.shown(request))
             metadata["http.response.status_code"] = .stringConvertible(Int(status))
             metadata["http.response.body.size"] = .stringConvertible(bytes)
             metadata["duration_ms"] = .stringConvertible(milliseconds(start.duration(to: .now)))

@@ -31,7 +31,7 @@ public struct ProblemMiddleware: RouterMiddleware {
                     metadata: ["http.route": "\(context.route ?? "")", "code": "\(problem.code)"]
                 )
             }
-            return problem.response(instance: request.uri.path, traceID: CurrentTrace.traceID)
+            return problem.response(instance: RequestPath.shown(request), traceID: CurrentTrace.traceID)
         }
     }
 

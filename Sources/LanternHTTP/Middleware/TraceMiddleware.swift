@@ -55,7 +55,7 @@ public struct TraceMiddleware: RouterMiddleware {
         guard span.isRecording else { return }
         var attributes = [String: SpanAttribute](minimumCapacity: 10)
         attributes["http.request.method"] = .string(method.label)
-        attributes["url.path"] = .string(request.uri.path)
+        attributes["url.path"] = .string(RequestPath.shown(request))
         attributes["url.scheme"] = .string("http")
         attributes["network.protocol.name"] = .string("http")
         if let original = method.original { attributes["http.request.method_original"] = .string(original) }

@@ -32,6 +32,10 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private struct State {
         var queue: [FinishedSpan] = []
         var inFlight = 0
+        /// Until when the receiver wants to be left alone.
+        var notBefore: ContinuousClock.Instant?
+        /// The exporting task waits for a first span.
+        var isIdle = false
         /// Nobody exports any more.
         var isOver = false
     }
@@ -64,9 +68,13 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
 
     public func process(_ span: FinishedSpan) {
         let (isAccepted, isReady) = self.state.withLock { state -> (Bool, Bool) in
-            guard !state.isOver, state.queue.count + state.inFlight < self.limits.queueSize else { return (false, false) }
+            guard !state.isOver, state.queue.count + state.inFlight < self.limits.queueSize else {
+                return (false, false)
+            }
             state.queue.append(span)
-            return (true, state.queue.count == self.limits.batchSize)
+            let isReady = state.isIdle || state.queue.count == self.limits.batchSize
+            state.isIdle = false
+            return (true, isReady)
         }
         if !isAccepted { self.dropped.increment() }
         if isReady { self.batchIsReady.fire() }
@@ -105,34 +113,66 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private func work() async {
         while true {
             let isLast = self.isClosing.load(ordering: .relaxed)
-            if !isLast, self.state.withLock({ $0.queue.count < self.limits.batchSize }) {
-                await self.batchIsReady.wait(atMost: self.limits.delay)
-            }
+            if !isLast { await self.waitForBatch() }
             await self.exportQueued()
             if isLast || Task.isCancelled { return }
         }
     }
 
+    /// Returns when a batch is full, or the first span of it has waited long enough, or the service ends.
+    private func waitForBatch() async {
+        while !self.isClosing.load(ordering: .relaxed), !Task.isCancelled {
+            let count = self.state.withLock { state -> Int in
+                state.isIdle = state.queue.isEmpty
+                return state.queue.count
+            }
+            if count >= self.limits.batchSize { return }
+            if count > 0 { return await self.batchIsReady.wait(atMost: self.limits.delay) }
+            await self.batchIsReady.wait()
+        }
+    }
+
+    /// Exports what there is now, and further batches that have become full meanwhile; fewer spans wait for others.
     private func exportQueued() async {
+        var left = self.state.withLock { $0.queue.count }
+        var failuresAtEnd = 0
         while !Task.isCancelled {
             let batch = self.state.withLock { state -> [FinishedSpan] in
+                guard left > 0 || state.queue.count >= self.limits.batchSize else { return [] }
                 let batch = Array(state.queue.prefix(self.limits.batchSize))
+                left -= batch.count
                 state.queue.removeFirst(batch.count)
                 state.inFlight = batch.count
                 self.queued.set(Int64(state.queue.count + batch.count))
                 return batch
             }
             guard !batch.isEmpty else { return }
-            await self.export(batch)
+            await self.leaveAlone()
+            let isTaken = await self.export(batch)
+            let isClosing = self.isClosing.load(ordering: .relaxed)
+            // At the end there is no time to try what was just refused with hundreds of batches.
+            if isClosing, !isTaken { failuresAtEnd += 1 }
+            let givesUp =
+                isClosing && (failuresAtEnd >= 3 || self.state.withLock { $0.notBefore.map { $0 > .now } ?? false })
             self.state.withLock { state in
                 state.inFlight = 0
                 self.queued.set(Int64(state.queue.count))
             }
+            if givesUp { return }
         }
     }
 
-    /// Sends a batch in as many requests as it takes.
-    private func export(_ batch: [FinishedSpan]) async {
+    /// Waits as long as the receiver wanted to be left alone, five minutes at most.
+    private func leaveAlone() async {
+        while !self.isClosing.load(ordering: .relaxed), !Task.isCancelled,
+            let rest = self.state.withLock({ $0.notBefore.map { ContinuousClock.now.duration(to: $0) } }), rest > .zero
+        {
+            await self.closing.wait(atMost: rest)
+        }
+    }
+
+    /// Sends a batch in as many requests as it takes. Answers whether the receiver took all of them.
+    private func export(_ batch: [FinishedSpan]) async -> Bool {
         var rest = batch[...]
         var deadline = ContinuousClock.now + self.limits.exportTimeout
         var latest = ContinuousClock.now + .seconds(60)
@@ -144,7 +184,8 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
                 let result = try await self.exporter.export(rest)
                 self.succeeded(result)
                 guard result.sent > 0 else {
-                    return self.failed(rest.count, SpanExportError(.refused, "nothing was sent", isRetryable: false))
+                    self.failed(rest.count, SpanExportError(.refused, "nothing was sent", isRetryable: false))
+                    return false
                 }
                 rest = rest.dropFirst(result.sent)
                 deadline = ContinuousClock.now + self.limits.exportTimeout
@@ -155,16 +196,20 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
                 let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
                 // Whoever says when to come back is believed, for a minute in all.
                 let next = ContinuousClock.now + wait
+                let notBefore = error.retryAfter.map { ContinuousClock.now + min($0, .seconds(300)) }
+                self.state.withLock { $0.notBefore = notBefore }
                 if error.retryAfter != nil, next <= latest { deadline = max(deadline, next) }
                 guard error.isRetryable, !Task.isCancelled, !self.isClosing.load(ordering: .relaxed), next <= deadline
                 else {
-                    return self.failed(rest.count, error)
+                    self.failed(rest.count, error)
+                    return false
                 }
                 self.tell(error)
                 await self.closing.wait(atMost: wait)
                 pause = min(pause * 2, self.limits.longestPause)
             }
         }
+        return true
     }
 
     private func succeeded(_ result: SpanExportResult) {

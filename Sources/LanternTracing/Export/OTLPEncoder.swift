@@ -25,9 +25,13 @@ struct OTLPEncoder {
             group.nested(2) { scope in
                 scope.nested(1) { $0.text(1, "lantern") }
                 for span in spans {
-                    // What stands before it is some hundred bytes long.
-                    guard count == 0 || scope.bytes.count < limit - 1_024 else { break }
+                    let start = scope.bytes.count
                     scope.nested(2) { Self.span(span, &$0) }
+                    // The lengths in front and what stands behind are some hundred bytes.
+                    if count > 0, scope.bytes.count > limit - 512 {
+                        scope.cut(to: start)
+                        break
+                    }
                     count += 1
                 }
                 scope.text(3, Self.schemaURL)
@@ -79,7 +83,8 @@ struct OTLPEncoder {
         message.number(14, UInt64(clamping: state.droppedLinks))
         if let status = state.status {
             message.nested(15) { message in
-                message.text(2, status.message ?? "")
+                // Only an error has a description ("Set Status").
+                if status.code == .error { message.text(2, status.message ?? "") }
                 message.number(3, status.code == .ok ? 1 : 2)
             }
         }
@@ -136,7 +141,8 @@ struct OTLPEncoder {
     private static func value(_ attribute: SpanAttribute, _ length: Int?, _ message: inout OTLPMessage) -> Bool {
         func string(_ text: String, _ message: inout OTLPMessage) {
             guard let length, text.utf8.count > length else { return message.text(1, text, isAlways: true) }
-            message.text(1, String(text.prefix(length)), isAlways: true)
+            // Characters are code points ("Attribute Limits"): what people see as one may be any number of them.
+            message.text(1, String(String.UnicodeScalarView(text.unicodeScalars.prefix(length))), isAlways: true)
         }
         func array<Value>(_ values: [Value], _ write: (Value, inout OTLPMessage) -> Void) {
             message.nested(5) { list in

@@ -27,7 +27,8 @@ final class Signal: Sendable {
         }
     }
 
-    private func wait() async {
+    /// Returns when it is fired, or the task is cancelled.
+    func wait() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isNow = self.state.withLock { state -> Bool in

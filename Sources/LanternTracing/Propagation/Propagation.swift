@@ -99,5 +99,7 @@ public struct DictionaryCarrier: Injector, Extractor {
 
     public func extract(key: String, from carrier: [String: String]) -> String? { carrier[key] }
 
-    public func inject(_ value: String, forKey key: String, into carrier: inout [String: String]) { carrier[key] = value }
+    public func inject(_ value: String, forKey key: String, into carrier: inout [String: String]) {
+        carrier[key] = value
+    }
 }
