@@ -14,7 +14,7 @@ LOAD = ["--rate", RATE, "--threads", 4, "--seconds", 120]
 # What a line says of each 200 ms.
 LINES = 25
 # More than a call waits beside a good receiver, on a machine that is busy.
-WAIT = 100_000
+WAIT = 1_000_000
 GROWTH = 64 * 1_024
 
 

@@ -44,6 +44,20 @@ def ends_beside(script, most):
     return test
 
 
+def partly_refused(status):
+    """At the end, batches that are refused do not take those with them that would be taken."""
+
+    def test(path):
+        with Receiver(lambda request, number: Answer(status if number % 10 == 9 else 200, delay=0.005)) as receiver:
+            with Fixture(path, receiver.url, "--count", 2_000, "--batch", 10) as fixture:
+                status_at_end, _ = fixture.ends(20)
+                found, last = fixture.faults(status_at_end), fixture.counts
+                refused = 10 * last["failures"]
+                return found + ([f"{refused} were refused: {last}"] if last["dropped"] > refused else [])
+
+    return test
+
+
 def failed(script, most, is_lossless=False):
     """A service that fails cancels the group, which ends in order: not by force, because somebody takes long."""
 
@@ -101,6 +115,8 @@ SCENARIOS = [
     ("an end without a receiver has a limit", ends_beside(None, 7)),
     ("an end beside a receiver that refuses is short", ends_beside(always(Answer(503)), 2)),
     ("an end beside a receiver that never answers has a limit", ends_beside(always(Answer(delay=60)), 7)),
+    ("an end beside a receiver that refuses some with 400 sends the others", partly_refused(400)),
+    ("an end beside a receiver that refuses some with 503 sends the others", partly_refused(503)),
     ("a failure has its spans exported", failed(None, 2, is_lossless=True)),
     ("a failure ends in order beside a receiver that refuses", failed(always(Answer(503)), 2)),
     ("a failure ends in order beside a receiver that never answers", failed(always(Answer(delay=60)), 7)),

@@ -88,8 +88,17 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
         self.isClosing.store(true, ordering: .relaxed)
         self.batchIsReady.fire()
         self.closing.fire()
-        // In a task of its own: it is worth the time also where this one is cancelled.
-        await Task { await self.finish(work) }.value
+        // In a task of its own: it is worth some time also where this one is cancelled. Not much: a service group ends the
+        // process where its services take longer to be cancelled than it allows.
+        let finishing = Task { await self.finish(work) }
+        await withTaskCancellationHandler {
+            await finishing.value
+        } onCancel: {
+            Task {
+                try? await Task.sleep(for: min(self.limits.shutdownTimeout, .seconds(2)))
+                work.cancel()
+            }
+        }
     }
 
     private func finish(_ work: Task<Void, Never>) async {
@@ -135,7 +144,6 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     /// Exports what there is now, and further batches that have become full meanwhile; fewer spans wait for others.
     private func exportQueued() async {
         var left = self.state.withLock { $0.queue.count }
-        var failuresAtEnd = 0
         while !Task.isCancelled {
             let batch = self.state.withLock { state -> [FinishedSpan] in
                 guard left > 0 || state.queue.count >= self.limits.batchSize else { return [] }
@@ -148,12 +156,11 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
             }
             guard !batch.isEmpty else { return }
             await self.leaveAlone()
-            let isTaken = await self.export(batch)
-            let isClosing = self.isClosing.load(ordering: .relaxed)
-            // At the end there is no time to try what was just refused with hundreds of batches.
-            if isClosing, !isTaken { failuresAtEnd += 1 }
+            await self.export(batch)
+            // At the end nobody waits until a receiver that wants to be left alone takes more.
             let givesUp =
-                isClosing && (failuresAtEnd >= 3 || self.state.withLock { $0.notBefore.map { $0 > .now } ?? false })
+                self.isClosing.load(ordering: .relaxed)
+                && self.state.withLock { state in state.notBefore.map { $0 > .now } ?? false }
             self.state.withLock { state in
                 state.inFlight = 0
                 self.queued.set(Int64(state.queue.count))
@@ -171,8 +178,8 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
         }
     }
 
-    /// Sends a batch in as many requests as it takes. Answers whether the receiver took all of them.
-    private func export(_ batch: [FinishedSpan]) async -> Bool {
+    /// Sends a batch in as many requests as it takes.
+    private func export(_ batch: [FinishedSpan]) async {
         var rest = batch[...]
         var deadline = ContinuousClock.now + self.limits.exportTimeout
         var latest = ContinuousClock.now + .seconds(60)
@@ -185,7 +192,7 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
                 self.succeeded(result)
                 guard result.sent > 0 else {
                     self.failed(rest.count, SpanExportError(.refused, "nothing was sent", isRetryable: false))
-                    return false
+                    return
                 }
                 rest = rest.dropFirst(result.sent)
                 deadline = ContinuousClock.now + self.limits.exportTimeout
@@ -202,14 +209,13 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
                 guard error.isRetryable, !Task.isCancelled, !self.isClosing.load(ordering: .relaxed), next <= deadline
                 else {
                     self.failed(rest.count, error)
-                    return false
+                    return
                 }
                 self.tell(error)
                 await self.closing.wait(atMost: wait)
                 pause = min(pause * 2, self.limits.longestPause)
             }
         }
-        return true
     }
 
     private func succeeded(_ result: SpanExportResult) {
