@@ -214,8 +214,8 @@ let package = Package(
         .executableTarget(
             name: "bench-http",
             dependencies: [
-                "BenchmarkSupport", "LanternHTTP", "LanternLogging", "LanternMetrics", "LanternTracing", hummingbird,
-                logging, metrics, nioCore, tracing,
+                "BenchmarkSupport", "LanternHTTP", "LanternLogging", "LanternMetrics", "LanternPostgres",
+                "LanternTracing", "TestSupport", hummingbird, logging, metrics, nioCore, tracing,
             ],
             path: "Benchmarks/HTTP", swiftSettings: settings
         ),

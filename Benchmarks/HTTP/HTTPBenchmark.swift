@@ -4,14 +4,16 @@ import Hummingbird
 import LanternHTTP
 import LanternLogging
 import LanternMetrics
+import LanternPostgres
 import LanternTracing
 import Logging
 import Metrics
 import NIOCore
+import TestSupport
 import Tracing
 
 /// Requests a second of one small route: bare, with the platform's telemetry, and with Hummingbird's own three middlewares,
-/// both over the same logger, registry and tracer. Load comes from `wrk`, on the same machine.
+/// both over the same logger, registry and tracer; and of one with a SELECT in a real PostgreSQL, bare and with ours. Load comes from `wrk`, on the same machine.
 @main
 enum HTTPBenchmark {
     static func main() async throws {
@@ -39,34 +41,65 @@ enum HTTPBenchmark {
             try await withTracer(tracer) {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await exporter.run() }
+                    let database = try await TestCluster.shared.database("bench")
+                    let watched = Self.products(database, quiet)
+                    try await Self.fill(watched)
+                    // The same pool without metrics and spans.
+                    let plain = withMetricsFactory(NOOPMetricsHandler.instance) { Self.products(database, quiet) }
                     let servers = [
-                        Self.server(Self.bare(), quiet), Self.server(Self.ours(logger), quiet),
-                        Self.server(Self.theirs(), logger),
+                        Self.server(Self.bare(nil), quiet), Self.server(Self.ours(logger, nil), quiet),
+                        Self.server(Self.theirs(), logger), Self.server(Self.bare(plain), quiet),
+                        Self.server(Self.ours(logger, watched), quiet),
                     ]
-                    for server in servers { group.addTask { try await server.run() } }
+                    for (index, server) in servers.enumerated() {
+                        group.addTask {
+                            guard index == 3 else { return try await server.run() }
+                            try await withTracer(NoOpTracer()) { try await server.run() }
+                        }
+                    }
                     var ports: [Int] = []
                     for server in servers { for await port in server.port { ports.append(port) } }
-                    try await Self.compare(bare: ports[0], ours: ports[1], theirs: ports[2])
+                    try await Self.compare(ports)
+                    watched.close()
+                    plain.close()
                     group.cancelAll()
                 }
             }
         }
     }
 
-    static func bare() -> Router<BasicRequestContext> {
+    static func products(_ database: String, _ logger: Logger) -> PostgresClient {
+        var configuration = PostgresConfiguration(url: database, applicationName: "bench")
+        configuration.maximumConnections = 8
+        return PostgresClient(configuration: configuration, logger: logger)
+    }
+
+    static func fill(_ client: PostgresClient) async throws {
+        try await client.query("CREATE TABLE product (id bigint PRIMARY KEY, name text NOT NULL)")
+        try await client.query("INSERT INTO product SELECT n, 'lamp ' || n FROM generate_series(1, 1000) AS n")
+    }
+
+    @Sendable
+    static func product(_ client: PostgresClient?) async throws -> String {
+        guard let client else { return "{\"status\":\"paid\"}" }
+        let rows = try await client.query("SELECT name FROM product WHERE id = \(Int64(7))")
+        return try rows.first?("name", as: String.self) ?? ""
+    }
+
+    static func bare(_ client: PostgresClient?) -> Router<BasicRequestContext> {
         let router = Router()
-        router.get("/v1/orders/{id}") { _, _ in "{\"status\":\"paid\"}" }
+        router.get("/v1/orders/{id}") { _, _ in try await Self.product(client) }
         return router
     }
 
     /// The chain of `Lantern`, as far as it is telemetry.
-    static func ours(_ logger: Logger) -> Router<PlatformContext> {
+    static func ours(_ logger: Logger, _ client: PostgresClient?) -> Router<PlatformContext> {
         let router = Router(context: PlatformContext.self)
         let quiet = QuietPaths(["/livez"])
         router.add(middleware: TraceMiddleware(quiet: quiet))
         router.add(middleware: AccessLogMiddleware(quiet: quiet, logger: logger))
         router.add(middleware: RequestMetricsMiddleware())
-        router.get("/v1/orders/{id}") { _, _ in "{\"status\":\"paid\"}" }
+        router.get("/v1/orders/{id}") { _, _ in try await Self.product(client) }
         return router
     }
 
@@ -99,34 +132,37 @@ enum HTTPBenchmark {
         return Server(port: ports) { try await application.run() }
     }
 
-    static func compare(bare: Int, ours: Int, theirs: Int) async throws {
+    static func compare(_ ports: [Int]) async throws {
         let seconds = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 4
         if CommandLine.arguments.contains("--profile") {
             // For a profiler: our route alone.
-            return print(try await Self.wrk(CommandLine.arguments.contains("bare") ? bare : ours, seconds: seconds))
+            return print(try await Self.wrk(ports[1], seconds: seconds))
         }
-        var best: [Int: Double] = [:]
+        var best = [Double](repeating: 0, count: ports.count)
         // In turns, so that what disturbs one disturbs all.
         for round in 0..<4 {
-            for port in [bare, ours, theirs] {
-                let rate = try await Self.wrk(port, seconds: round == 0 ? 1 : seconds)
-                best[port] = max(best[port] ?? 0, rate)
+            for (index, port) in ports.enumerated() {
+                best[index] = max(best[index], try await Self.wrk(port, seconds: round == 0 ? 1 : seconds))
             }
         }
-        guard let bareRate = best[bare], let oursRate = best[ours], let theirRate = best[theirs] else { return }
-        func lost(_ rate: Double) -> String { "\(Int(((1 - rate / bareRate) * 100).rounded())) %" }
+        func share(_ index: Int, of other: Int) -> String {
+            "\(Int(best[index])) (\(((1 - best[index] / best[other]) * 1_000).rounded() / 10) % less)"
+        }
         print(
-            "requests a second: bare \(Int(bareRate)), with our telemetry \(Int(oursRate)) (\(lost(oursRate)) less),"
-                + " with Hummingbird's middlewares \(Int(theirRate)) (\(lost(theirRate)) less)"
+            "requests a second: bare \(Int(best[0])), with our telemetry \(share(1, of: 0)),"
+                + " with Hummingbird's middlewares \(share(2, of: 0));"
+                + " with one SELECT: bare \(Int(best[3])), with our telemetry \(share(4, of: 3))"
         )
-        Comparison(
-            name: "http-telemetry-vs-bare", ours: 1e9 / oursRate, baseline: 1e9 / bareRate, unit: "ns",
-            what: "the same route without telemetry; bar: 20 % of the throughput"
-        ).report()
-        Comparison(
-            name: "http-telemetry-vs-hummingbird", ours: 1e9 / oursRate, baseline: 1e9 / theirRate, unit: "ns",
-            what: "TracingMiddleware, LogRequestsMiddleware, MetricsMiddleware"
-        ).report()
+        func report(_ name: String, _ ours: Int, _ baseline: Int, _ what: String) {
+            Comparison(
+                name: name, ours: 1e9 / best[ours], baseline: 1e9 / best[baseline], unit: "ns", what: what
+            ).report()
+        }
+        report("http-telemetry-vs-bare", 1, 0, "the same route without telemetry; bar: 20 % of the throughput")
+        report(
+            "http-telemetry-vs-hummingbird", 1, 2, "TracingMiddleware, LogRequestsMiddleware, MetricsMiddleware"
+        )
+        report("http-select-vs-bare", 4, 3, "the same route and SELECT without telemetry; bar: 5 % of the throughput")
     }
 
     static func wrk(_ port: Int, seconds: Int) async throws -> Double {

@@ -244,6 +244,11 @@ public struct Telemetry: Sendable {
             let halves = part.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
             return halves.count == 2 ? (halves[0], halves[1].removingPercentEncoding ?? halves[1]) : nil
         }
+        guard OTLPExporter.Endpoint(url: url, headers: headers).hasValidHeaders else {
+            throw ConfigurationError(
+                name: "OTEL_EXPORTER_OTLP_HEADERS", value: "***", expected: "name=value pairs that HTTP can carry"
+            )
+        }
         let timeout = try settings.milliseconds(
             settings.string("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT") == nil
                 ? "OTEL_EXPORTER_OTLP_TIMEOUT" : "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",

@@ -435,6 +435,28 @@ def killed(platform, admin):
     check("every source is complete afterwards", eventually(60, complete), call("GET", f"{platform.activity}/v1/sources", token=admin)[1])
 
 
+def logged(platform):
+    """Every line that the services wrote under load is one JSON object, with the members of the contract in their order."""
+    first = ["timestamp", "level", "message", "logger", "service"]
+    for service in ("auth", "order", "activity"):
+        with open(os.path.join(platform.state, "log", f"{service}.log"), "rb") as file:
+            lines = file.read().splitlines()
+        wrong = []
+        for line in lines:
+            try:
+                members = json.loads(line)
+            except ValueError:
+                wrong.append(line[:200])
+                continue
+            ids = [members.get(name) for name in ("trace_id", "span_id")]
+            shown = [name for name in ("trace_id", "span_id") if name in members]
+            if list(members)[:5 + len(shown)] != first + shown or members["service"] != service:
+                wrong.append(line[:200])
+            elif shown and not (re.fullmatch("[0-9a-f]{32}", ids[0] or "") and re.fullmatch("[0-9a-f]{16}", ids[1] or "")):
+                wrong.append(line[:200])
+        check(f"each of {len(lines)} lines that {service} logged is a line of the contract", lines and not wrong, wrong[:3])
+
+
 def killed_whole(platform, admin):
     """kill -9 of everything but the broker's memory matters not: what was visible stays, and a second start works."""
     before = {entry["id"] for entry in platform.timeline(admin, "order=log")}
@@ -533,6 +555,7 @@ def main():
             contract(platform)
             names_exist(platform)
             graceful(platform, admin)
+            logged(platform)
             killed(platform, admin)
             killed_whole(platform, admin)
             stopped(platform)

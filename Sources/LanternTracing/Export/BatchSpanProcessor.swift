@@ -45,6 +45,7 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private let closing = Signal()
     private let isClosing = Atomic(false)
     private let isFailing = Atomic(false)
+    private let isRejecting = Atomic(false)
     private let exporter: any SpanExporter
     private let limits: Limits
     private let logger: Logger
@@ -130,14 +131,22 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
 
     /// Returns when a batch is full, or the first span of it has waited long enough, or the service ends.
     private func waitForBatch() async {
+        var deadline: ContinuousClock.Instant?
         while !self.isClosing.load(ordering: .relaxed), !Task.isCancelled {
             let count = self.state.withLock { state -> Int in
                 state.isIdle = state.queue.isEmpty
                 return state.queue.count
             }
             if count >= self.limits.batchSize { return }
-            if count > 0 { return await self.batchIsReady.wait(atMost: self.limits.delay) }
-            await self.batchIsReady.wait()
+            guard count > 0 else {
+                await self.batchIsReady.wait()
+                continue
+            }
+            let end = deadline ?? .now + self.limits.delay
+            deadline = end
+            let rest = ContinuousClock.now.duration(to: end)
+            if rest <= .zero { return }
+            await self.batchIsReady.wait(atMost: rest)
         }
     }
 
@@ -221,7 +230,8 @@ public final class BatchSpanProcessor: SpanProcessor, Service {
     private func succeeded(_ result: SpanExportResult) {
         self.exported.increment(by: max(0, result.sent - result.rejected))
         self.drop(result.rejected)
-        if result.rejected > 0 {
+        // Once for each time that it begins, as with a receiver that is away.
+        if self.isRejecting.exchange(result.rejected > 0, ordering: .relaxed) == false, result.rejected > 0 {
             self.logger.warning(
                 "the collector did not take all spans",
                 metadata: ["spans": .stringConvertible(result.rejected), "answer": "\(result.message.prefix(200))"]

@@ -23,6 +23,14 @@ public struct OTLPExporter: SpanExporter {
             return ["http", "https"].contains(parts.scheme?.lowercased()) && !host.isEmpty
                 && (parts.port.map { (1...65_535).contains($0) } ?? true)
         }
+        /// Whether the headers are those that HTTP can carry (RFC 9110, section 5.5): no control characters, names are tokens.
+        public var hasValidHeaders: Bool {
+            self.headers.allSatisfy { name, value in
+                !name.isEmpty
+                    && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"\"(),/:;<=>?@[\\]{}".utf8.contains($0) }
+                    && value.utf8.allSatisfy { $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) }
+            }
+        }
         /// Bytes of a request before it is compressed; what does not fit goes into the next one.
         public var largestRequest = 4 << 20
 
@@ -53,8 +61,8 @@ public struct OTLPExporter: SpanExporter {
     }
 
     public func export(_ spans: ArraySlice<FinishedSpan>) async throws(SpanExportError) -> SpanExportResult {
-        guard self.endpoint.isValid else {
-            throw SpanExportError(.unreachable, "the collector's URL is none", isRetryable: false)
+        guard self.endpoint.isValid, self.endpoint.hasValidHeaders else {
+            throw SpanExportError(.unreachable, "the collector's URL or a header for it is none", isRetryable: false)
         }
         var encoder = OTLPEncoder(resource: self.resource)
         let (body, count) = encoder.encode(spans, limit: self.endpoint.largestRequest)
@@ -64,7 +72,7 @@ public struct OTLPExporter: SpanExporter {
         request.headers.add(name: "user-agent", value: "OTel-OTLP-Exporter-Lantern")
         for header in self.endpoint.headers { request.headers.replaceOrAdd(name: header.name, value: header.value) }
         if self.endpoint.gzip {
-            request.headers.add(name: "content-encoding", value: "gzip")
+            request.headers.replaceOrAdd(name: "content-encoding", value: "gzip")
             request.body = .bytes(ByteBuffer(bytes: Self.compress(body)))
         } else {
             request.body = .bytes(ByteBuffer(bytes: body))
