@@ -241,7 +241,7 @@ let package = Package(
         .executableTarget(
             name: "span-fixture",
             dependencies: [
-                "LanternMetrics", "LanternTracing", httpClient, lifecycle, logging, metrics, nioCore, tracing,
+                "LanternTracing", httpClient, lifecycle, logging, metrics, tracing,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Tests/SpanFixture", swiftSettings: settings

@@ -72,14 +72,7 @@ struct Ingest: RecordHandler {
     ) async throws {
         traces.putAside(record, error)
         let letters = DeadLetters(consumer: self.group)
-        try await letters.trace(record, error) {
-            Logger.current.error(
-                "record put aside as dead letter", error: error,
-                metadata: [
-                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
-                    "offset": "\(record.offset ?? -1)", "reason": "\(error.code.rawValue)",
-                ]
-            )
+        try await letters.trace(record, error, logger: .current) {
             try await letters.add(record, error, in: tx)
             try await self.deadLettered(record, error, in: tx)
         }

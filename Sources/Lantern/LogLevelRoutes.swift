@@ -8,8 +8,6 @@ import Logging
 ///
 /// A change holds in this process until it ends.
 struct LogLevelRoutes {
-    static let path = "/admin/log-levels"
-
     let levels: LogLevels
     let logger: Logger
 

@@ -2,6 +2,7 @@ import CoreMetrics
 import Foundation
 public import LanternKafka
 public import LanternPostgres
+public import Logging
 import Tracing
 
 /// Puts records aside that cannot be handled: a row of the same transaction that moves the offset, so that a record is
@@ -21,9 +22,10 @@ public struct DeadLetters: Sendable {
     }
 
     /// Opens the span `dead_letter <topic>` around the putting aside, in the trace of the record, whose last span would
-    /// otherwise be one that failed.
+    /// otherwise be one that failed, and logs it there.
     public func trace(
-        _ record: KafkaRecord, _ error: EventError, _ putAside: nonisolated(nonsending) () async throws -> Void
+        _ record: KafkaRecord, _ error: EventError, logger: Logger,
+        _ putAside: nonisolated(nonsending) () async throws -> Void
     ) async throws {
         var context = InstrumentationContext.topLevel
         InstrumentationSystem.instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
@@ -41,6 +43,13 @@ public struct DeadLetters: Sendable {
                 attributes["error.type"] = error.code.rawValue
             }
             span.setStatus(SpanStatus(code: .error))
+            logger.error(
+                "record put aside as dead letter", error: error,
+                metadata: [
+                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
+                    "offset": "\(record.offset ?? -1)", "reason": "\(error.code.rawValue)",
+                ]
+            )
             try await putAside()
         }
     }

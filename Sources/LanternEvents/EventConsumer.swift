@@ -192,15 +192,7 @@ public final class EventConsumer: Service {
     private func putAside(
         _ record: KafkaRecord, _ error: EventError, _ progress: [KafkaPartition: PartitionProgress]
     ) async throws {
-        try await self.deadLetters.trace(record, error) {
-            self.logger.error(
-                "record put aside as dead letter", error: error,
-                metadata: [
-                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
-                    "offset": "\(record.offset ?? -1)",
-                    "reason": "\(error.code.rawValue)",
-                ]
-            )
+        try await self.deadLetters.trace(record, error, logger: self.logger) {
             try await self.settle(record, error, progress)
         }
     }
