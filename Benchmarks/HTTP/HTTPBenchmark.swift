@@ -47,9 +47,9 @@ enum HTTPBenchmark {
                     // The same pool without metrics and spans.
                     let plain = withMetricsFactory(NOOPMetricsHandler.instance) { Self.products(database, quiet) }
                     let servers = [
-                        Self.server(Self.bare(nil), quiet), Self.server(Self.ours(logger, nil), quiet),
+                        Self.server(Self.bare(nil), quiet), Self.server(Self.ours(logger, tracer, nil), quiet),
                         Self.server(Self.theirs(), logger), Self.server(Self.bare(plain), quiet),
-                        Self.server(Self.ours(logger, watched), quiet),
+                        Self.server(Self.ours(logger, tracer, watched), quiet),
                     ]
                     for (index, server) in servers.enumerated() {
                         group.addTask {
@@ -93,12 +93,10 @@ enum HTTPBenchmark {
     }
 
     /// The chain of `Lantern`, as far as it is telemetry.
-    static func ours(_ logger: Logger, _ client: PostgresClient?) -> Router<PlatformContext> {
+    static func ours(_ logger: Logger, _ tracer: LanternTracer, _ client: PostgresClient?) -> Router<PlatformContext> {
         let router = Router(context: PlatformContext.self)
         let quiet = QuietPaths(["/livez"])
-        router.add(middleware: TraceMiddleware(quiet: quiet))
-        router.add(middleware: AccessLogMiddleware(quiet: quiet, logger: logger))
-        router.add(middleware: RequestMetricsMiddleware())
+        router.add(middleware: TelemetryMiddleware(quiet: quiet, logger: logger, tracer: tracer))
         router.get("/v1/orders/{id}") { _, _ in try await Self.product(client) }
         return router
     }
@@ -134,9 +132,11 @@ enum HTTPBenchmark {
 
     static func compare(_ ports: [Int]) async throws {
         let seconds = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 4
-        if CommandLine.arguments.contains("--profile") {
-            // For a profiler: our route alone.
-            return print(try await Self.wrk(ports[1], seconds: seconds))
+        if let which = CommandLine.arguments.dropFirst(3).first.flatMap({ Int($0) }),
+            CommandLine.arguments[2] == "--profile", ports.indices.contains(which)
+        {
+            // For a profiler: one of the routes alone.
+            return print(try await Self.wrk(ports[which], seconds: seconds))
         }
         var best = [Double](repeating: 0, count: ports.count)
         // In turns, so that what disturbs one disturbs all.

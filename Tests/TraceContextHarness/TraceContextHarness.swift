@@ -19,16 +19,16 @@ enum TraceContextHarness {
         let httpClient = HTTPClient(configuration: configuration)
         let tracer = LanternTracer(sampler: .parentBased(root: .alwaysOn), processor: DiscardingSpanProcessor())
         try await withTracer(tracer) {
+            var logger = Logger(label: "trace-context-harness")
+            logger.logLevel = .warning
             let router = Router(context: PlatformContext.self)
-            router.add(middleware: TraceMiddleware(quiet: QuietPaths([])))
+            router.add(middleware: TelemetryMiddleware(quiet: QuietPaths([]), logger: logger, tracer: tracer))
             let client = ServiceClient(client: httpClient)
             router.post("/test") { request, context in
                 let body = try await request.body.collect(upTo: 1 << 20)
                 for call in try Call.list(body) { try await call.make(client) }
                 return HTTPResponse.Status.ok
             }
-            var logger = Logger(label: "trace-context-harness")
-            logger.logLevel = .warning
             let application = Application(
                 router: router, configuration: .init(address: .hostname("127.0.0.1", port: port)), logger: logger
             )
