@@ -35,10 +35,10 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	python3 Tests/OTLP/otlp_test.py --fixture .build/debug/span-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
-BENCHMARKS := bench-metrics bench-tracing bench-logging bench-http
+BENCHMARKS := bench-metrics bench-tracing bench-logging bench-postgres bench-http
 
 .PHONY: bench $(BENCHMARKS)
-bench: $(BENCHMARKS) ## Runs all benchmarks, each beside a baseline; alone: bench-metrics, -tracing, -logging, -http
+bench: $(BENCHMARKS) ## Runs all benchmarks, each beside a baseline; alone: bench-metrics, -tracing, -logging, -postgres, -http
 
 $(BENCHMARKS):
 	@scripts/install-packages wrk

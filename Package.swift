@@ -210,7 +210,11 @@ let package = Package(
             name: "bench-tracing", dependencies: ["BenchmarkSupport", "LanternTracing", logging, tracing],
             path: "Benchmarks/Tracing", swiftSettings: settings
         ),
-
+        .executableTarget(
+            name: "bench-postgres",
+            dependencies: ["BenchmarkSupport", "LanternPostgres", "TestSupport", logging, metrics, tracing],
+            path: "Benchmarks/Postgres", swiftSettings: settings
+        ),
         .executableTarget(
             name: "bench-http",
             dependencies: [

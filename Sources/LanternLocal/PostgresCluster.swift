@@ -10,17 +10,22 @@ public final class PostgresCluster: Sendable {
     private let user: SystemUser?
     private let logFile: String
     private let durable: Bool
+    private let hasSocket: Bool
 
     /// - Parameters:
     ///   - directory: Absolute; made if it does not exist.
     ///   - password: Of the role `lantern`.
     ///   - durable: Without, nothing is synced to disk: for tests.
-    public init(directory: String, port: Int, password: String, logFile: String, durable: Bool = true) throws {
+    ///   - hasSocket: Whether it also listens on a Unix socket in its folder, whose path must be short then.
+    public init(
+        directory: String, port: Int, password: String, logFile: String, durable: Bool = true, hasSocket: Bool = false
+    ) throws {
         self.directory = directory
         self.port = port
         self.password = password
         self.logFile = logFile
         self.durable = durable
+        self.hasSocket = hasSocket
         if SystemUser.isRoot {
             guard let user = SystemUser(named: "postgres") ?? SystemUser(named: "nobody") else {
                 throw LocalError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
@@ -90,7 +95,7 @@ public final class PostgresCluster: Sendable {
     public func command() throws -> ChildProcess.Command {
         var arguments = [
             "-D", self.directory, "-p", "\(self.port)", "-c", "listen_addresses=127.0.0.1",
-            "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=128MB",
+            "-c", "unix_socket_directories=\(self.hasSocket ? self.directory : "")", "-c", "max_connections=200", "-c", "shared_buffers=128MB",
             "-c", "log_line_prefix=%m [%p] ", "-c", "logging_collector=off", "-c", "timezone=UTC",
         ]
         if !self.durable {
@@ -103,6 +108,11 @@ public final class PostgresCluster: Sendable {
             // Fast shutdown: sessions are ended, transactions rolled back, everything is on disk.
             stopSignal: SIGINT
         )
+    }
+
+    /// The same, by the Unix socket.
+    public func socketURL(_ database: String) -> String {
+        "postgresql://lantern:\(self.password)@/\(database)?host=\(self.directory)&port=\(self.port)"
     }
 
     /// Waits until the server answers, and makes the databases that do not exist yet.

@@ -18,7 +18,8 @@ public struct AdvisoryLock: Sendable {
 
     /// Waits for the lock, runs `body` while holding it, and lets go when `body` ends.
     ///
-    /// When the session dies `body` is cancelled. Ends with the error of `body`, of the session, or `CancellationError`.
+    /// Refuses a connection that leads through a transaction pooler, where the lock would belong to nobody. When the session dies
+    /// `body` is cancelled. Ends with the error of `body`, of the session, or `CancellationError`.
     ///
     /// - Parameter retry: How often a replica that is not leader asks again.
     public func withLock<Value: Sendable>(
@@ -27,9 +28,9 @@ public struct AdvisoryLock: Sendable {
         let session = try await self.client.makeDedicatedDriver()
         defer { session.close() }
         while true {
-            let results = try await session.execute([
-                "SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"
-            ])
+            let results = try await session.run(
+                ["SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"], loss: .nothing, isAlone: true
+            )
             if let row = results.first?.first, try row("locked", as: Bool.self) { break }
             try await Task.sleep(for: retry)
         }
@@ -38,7 +39,7 @@ public struct AdvisoryLock: Sendable {
             group.addTask {
                 while true {
                     try await Task.sleep(for: .seconds(1))
-                    _ = try await session.execute(["SELECT 1"])
+                    _ = try await session.run(["SELECT 1"], loss: .nothing, isAlone: true)
                 }
             }
             defer { group.cancelAll() }

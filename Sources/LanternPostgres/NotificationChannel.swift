@@ -28,12 +28,12 @@ public struct NotificationChannel: Sendable {
     ) async throws -> Value {
         let end = End()
         let driver = try await self.client.makeDedicatedDriver(
-            onEnd: { _ in end.happened() }, onNotification: onNotification
+            onEnd: { _ in end.happened() }, onNotification: { _, payload in onNotification(payload) }
         )
         defer { driver.close() }
         // LISTEN takes no parameters, so the name is quoted.
-        let quoted = "\"" + self.name.replacing("\"", with: "\"\"") + "\""
-        _ = try await driver.execute([SQL(unchecked: "LISTEN \(quoted)")])
+        let quoted = "\"" + self.name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+        _ = try await driver.run([SQL(unchecked: "LISTEN \(quoted)")], loss: .nothing, isAlone: true)
         let session = Session(driver: driver, channel: self.name)
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await body(session) }
@@ -49,6 +49,19 @@ public struct NotificationChannel: Sendable {
         }
     }
 
+    /// Listens on a new session, and reads the payloads as they come.
+    ///
+    /// When the session dies `body` is cancelled, and the error is ``PostgresError`` with code `connectionLost`. While nobody reads,
+    /// the last 1,024 payloads are kept.
+    public func withNotifications<Value: Sendable>(
+        _ body: @escaping @Sendable (_ payloads: AsyncStream<String>, Session) async throws -> Value
+    ) async throws -> Value {
+        let (payloads, continuation) = AsyncStream<String>.makeStream(bufferingPolicy: .bufferingNewest(1_024))
+        return try await self.withSession(onNotification: { continuation.yield($0) }) { session in
+            try await body(payloads, session)
+        }
+    }
+
     /// The session that listens. It can send, too.
     public struct Session: Sendable {
         fileprivate let driver: Driver
@@ -56,7 +69,7 @@ public struct NotificationChannel: Sendable {
 
         /// Notifies every session that listens, this one included, in a transaction of its own.
         public func notify(_ payload: String = "") async throws {
-            _ = try await self.driver.execute(["SELECT pg_notify(\(self.channel), \(payload))"])
+            _ = try await self.driver.run(["SELECT pg_notify(\(self.channel), \(payload))"], loss: .nothing, isAlone: true)
         }
     }
 

@@ -1,262 +1,184 @@
-import CoreMetrics
 public import Logging
 public import ServiceLifecycle
 import Synchronization
 
-/// A pool of connections to one PostgreSQL database.
+/// A pool of connections to one database.
 ///
-/// Connections are made when they are needed; a connection is held for the length of one statement or one transaction
-/// and cannot leak. Every statement is measured (`db_client_operation_duration_seconds`) and, inside a trace, is a
-/// client span with the statement's text, never with a parameter's value. All methods are safe from any task; cancelling
-/// the task cancels the statement on the server and closes that connection.
+/// Connections are made when they are needed. Statements outside a transaction share connections and travel one behind the
+/// other without waiting for each other's answers; a transaction has a connection to itself. Use is scoped, so none can leak.
+/// Every statement is measured (`db_client_operation_duration_seconds`) and, inside a trace, is a client span with the
+/// statement's text, never with a parameter's value. All methods are safe from any task; cancelling the task cancels the
+/// statement on the server.
 public final class PostgresClient: Service {
-    private struct State {
-        var pool: PoolState<Driver>
-        var continuations: [Int: CheckedContinuation<Driver, any Error>] = [:]
-        var nextID = 0
-    }
-
-    private let state: Mutex<State>
-    private let configuration: PostgresConfiguration
-    private let logger: Logger
+    let pool: Pool
+    let configuration: PostgresConfiguration
+    let logger: Logger
     let telemetry: PostgresTelemetry
 
     /// Makes its metrics with the factory that is current here.
     public init(configuration: PostgresConfiguration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
-        self.state = Mutex(
-            State(
-                pool: PoolState(
-                    maximumConnections: configuration.maximumConnections, maximumWaiters: configuration.maximumWaiters
-                )
-            )
-        )
-        self.telemetry = PostgresTelemetry(pool: configuration.applicationName, url: configuration.url)
+        self.telemetry = PostgresTelemetry(configuration, logger: logger)
+        self.pool = Pool(configuration, self.telemetry, logger)
     }
+
+    deinit { self.pool.close() }
 
     /// Serves until the group shuts down, then closes: idle connections at once, others when they come back.
     public func run() async throws {
+        self.pool.start()
         try? await gracefulShutdown()
         self.close()
     }
 
     /// Closes the pool. Those who wait get an error; what runs is finished.
-    public func close() {
-        let (connections, waiters) = self.state.withLock { state in
-            let closed = state.pool.close()
-            return (closed.connections, closed.waiters.compactMap { state.continuations.removeValue(forKey: $0) })
-        }
-        for waiter in waiters {
-            waiter.resume(throwing: PostgresError(code: .closed, message: "the pool is closed"))
-        }
-        for connection in connections { connection.close() }
-    }
+    public func close() { self.pool.close() }
+
+    // MARK: - Statements
 
     /// Runs one statement and answers its rows.
+    ///
+    /// A connection that breaks before the statement was sent is replaced by another. One that breaks behind it is the error
+    /// `connectionLost` for a SELECT, and `unknownOutcome` for what may have changed something.
     /// - Throws: ``PostgresError``.
     @discardableResult
     public func query(_ sql: SQL) async throws -> PostgresResult {
-        try await self.telemetry.measure(sql) {
-            try await self.withDriver { driver in
-                let results = try await driver.execute([sql])
-                guard let result = results.first else {
-                    throw PostgresError(code: .server, message: "the server gave no result")
-                }
-                return result
+        let info = self.telemetry.info(sql.text)
+        try info.check()
+        return try await self.telemetry.measure(sql, info) {
+            let results = try await self.runAlone([sql], loss: info.loss)
+            guard let result = results.first else {
+                throw PostgresError(code: .server, message: "the server gave no result")
             }
+            return result
         }
     }
 
-    /// Runs `body` in one transaction, which commits when `body` returns and rolls back when it throws.
+    /// Runs one statement and answers how many rows it changed.
+    /// - Throws: ``PostgresError``.
+    @discardableResult
+    public func execute(_ sql: SQL) async throws -> Int { try await self.query(sql).affectedRows }
+
+    /// Runs several statements in one round trip, all or none: the first that fails undoes those before it.
     ///
-    /// - Parameters:
-    ///   - isolation: `READ COMMITTED` unless told otherwise.
-    ///   - retries: How often the whole is tried again after a serialization failure or deadlock; `body` runs anew then.
-    /// - Throws: What `body` throws, or ``PostgresError``; code `unknownOutcome` where the connection broke during COMMIT.
-    public func transaction<Value: Sendable>(
-        isolation: PostgresTransaction.Isolation = .readCommitted,
-        retries: Int = 3,
-        _ body: @Sendable (PostgresTransaction) async throws -> Value
-    ) async throws -> Value {
-        var attempt = 0
-        while true {
-            do {
-                return try await self.attemptTransaction(isolation: isolation, body)
-            } catch let error as PostgresError where error.code == .serialization && attempt < retries {
-                attempt += 1
-                // Spread those who collided, so that they do not collide again.
-                try await Task.sleep(for: .milliseconds(Int.random(in: 1...(10 << attempt))))
+    /// - Parameter isolation: `READ COMMITTED` unless told otherwise.
+    /// - Returns: Their results, in order.
+    /// - Throws: ``PostgresError``.
+    @discardableResult
+    public func batch(
+        _ statements: [SQL], isolation: PostgresTransaction.Isolation = .readCommitted
+    ) async throws -> [PostgresResult] {
+        guard !statements.isEmpty else { return [] }
+        for statement in statements { try self.telemetry.info(statement.text).check() }
+        let batch = StatementBatch(statements, isolation)
+        return try await self.telemetry.measure(batch.summary, self.telemetry.batch) {
+            // Under one Sync, statements are one transaction already, at the isolation the session has.
+            guard isolation != .readCommitted else { return try await self.runAlone(statements, loss: .unknown) }
+            return try await self.withDriver(.alone) { driver in
+                do {
+                    let results = try await driver.run(batch.inTransaction, loss: .unknown, isAlone: false)
+                    return Array(results.dropFirst().dropLast())
+                } catch {
+                    await driver.rollBack()
+                    throw error
+                }
             }
         }
     }
 
-    private func attemptTransaction<Value: Sendable>(
-        isolation: PostgresTransaction.Isolation, _ body: @Sendable (PostgresTransaction) async throws -> Value
-    ) async throws -> Value {
-        let (value, hooks) = try await self.withDriver { driver in
-            let transaction = PostgresTransaction(driver: driver, isolation: isolation, telemetry: self.telemetry)
-            do {
-                let value = try await body(transaction)
-                try await transaction.commit()
-                return (value, transaction.commitHooks)
-            } catch {
-                await transaction.rollBack()
-                throw error
-            }
-        }
-        for hook in hooks { hook() }
-        return value
-    }
-
-    /// Whether a connection answers now.
+    /// Whether a connection answers now. Waits for one for a second at most, to tell why there is none.
+    /// - Throws: ``PostgresError``.
     public func ping() async throws {
-        _ = try await self.withDriver { driver in try await driver.execute(["SELECT 1"]) }
+        let driver = try await self.pool.acquire(.shared, patience: .seconds(1))
+        defer { self.pool.giveBack(driver) }
+        do {
+            _ = try await driver.run(["SELECT 1"], loss: .nothing, isAlone: true)
+        } catch let error as NeverSent {
+            throw error.cause
+        }
     }
 
     // MARK: - Connections
 
-    /// A connection outside the pool, for sessions that are state: advisory locks, LISTEN. The caller closes it.
-    func makeDedicatedDriver(
-        onEnd: @escaping @Sendable (Driver) -> Void = { _ in },
-        onNotification: (@Sendable (_ payload: String) -> Void)? = nil
-    ) async throws -> Driver {
-        try await self.makeDriver(id: -1, onEnd: onEnd, onNotification: onNotification)
+    private func runAlone(_ statements: [SQL], loss: Request.Loss) async throws -> [PostgresResult] {
+        var attempt = 1
+        while true {
+            do {
+                return try await self.withDriver(.shared) { driver in
+                    try await driver.run(statements, loss: loss, isAlone: true)
+                }
+            } catch let error as NeverSent {
+                guard attempt < 3, !Task.isCancelled else { throw error.cause }
+                attempt += 1
+            }
+        }
     }
 
-    func withDriver<Value>(_ body: (Driver) async throws -> Value) async throws -> Value {
-        let driver = try await self.acquire()
+    func withDriver<Value>(_ use: PoolState<Driver>.Use, _ body: (Driver) async throws -> Value) async throws -> Value {
+        let driver = try await self.pool.acquire(use)
         do {
             let value = try await body(driver)
-            self.giveBack(driver)
+            self.pool.giveBack(driver)
             return value
         } catch {
-            self.giveBack(driver)
+            self.pool.giveBack(driver)
             throw error
         }
     }
 
-    private func acquire() async throws -> Driver {
-        let start = ContinuousClock.now
-        defer { self.telemetry.waited(start.duration(to: .now)) }
-        let id = self.state.withLock { state in
-            state.nextID += 1
-            return state.nextID
-        }
-        let limit = Task { [timeout = self.configuration.acquireTimeout] in
-            try await Task.sleep(for: timeout)
-            self.abandon(
-                id, PostgresError(code: .poolExhausted, message: "no connection became free within \(timeout)")
-            )
-        }
-        defer { limit.cancel() }
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                let action = self.state.withLock { state -> PoolState<Driver>.Action in
-                    if Task.isCancelled {
-                        return .refuse(PostgresError(code: .cancelled, message: "the task was cancelled"))
-                    }
-                    let action = state.pool.acquire(id)
-                    switch action {
-                    case .wait, .waitAndConnect: state.continuations[id] = continuation
-                    case .lease, .refuse: break
-                    }
-                    return action
-                }
-                self.reportConnections()
-                switch action {
-                case .lease(let driver): continuation.resume(returning: driver)
-                case .refuse(let error): continuation.resume(throwing: error)
-                case .wait: break
-                case .waitAndConnect: self.connect()
-                }
-            }
-        } onCancel: {
-            self.abandon(id, PostgresError(code: .cancelled, message: "the task was cancelled"))
-        }
-    }
-
-    private func abandon(_ id: Int, _ error: PostgresError) {
-        self.state.withLock { state in
-            state.pool.abandon(id) ? state.continuations.removeValue(forKey: id) : nil
-        }?.resume(throwing: error)
-    }
-
-    private func connect() {
-        Task {
-            do {
-                let id = self.state.withLock { state in
-                    state.nextID += 1
-                    return state.nextID
-                }
-                let driver = try await self.makeDriver(id: id) { [weak self] ended in self?.forget(ended) }
-                self.settle { $0.pool.connected(driver) }
-            } catch {
-                self.logger.debug("no connection to PostgreSQL", error: error)
-                let (waiter, another) = self.state.withLock { state in
-                    let waiter = state.pool.connectFailed().flatMap { state.continuations.removeValue(forKey: $0) }
-                    return (waiter, state.pool.wantsConnection())
-                }
-                waiter?.resume(throwing: error)
-                // For those who wait behind: without another attempt they would wait for their time limit.
-                if another { self.connect() }
-            }
-        }
-    }
-
-    private func makeDriver(
-        id: Int, onEnd: @escaping @Sendable (Driver) -> Void,
-        onNotification: (@Sendable (_ payload: String) -> Void)? = nil
+    /// A connection outside the pool, for sessions that are state: advisory locks, LISTEN. The caller closes it.
+    /// - Throws: ``PostgresError``; code `pooled` where the server behind it is not the one that was reached.
+    func makeDedicatedDriver(
+        onEnd: @escaping @Sendable (Driver) -> Void = { _ in },
+        onNotification: (@Sendable (_ channel: String, _ payload: String) -> Void)? = nil
     ) async throws -> Driver {
-        let driver = try await Driver.connect(
-            id: id, configuration: self.configuration, onEnd: onEnd, onNotification: onNotification
-        )
-        let milliseconds = self.configuration.statementTimeout.milliseconds
+        let driver = try await Driver.connect(self.configuration, onEnd: onEnd, onNotification: onNotification)
         do {
-            _ = try await driver.execute([
-                "SET TIME ZONE 'UTC'", "SET datestyle = 'ISO, YMD'", "SET intervalstyle = 'iso_8601'",
-                "SET bytea_output = 'hex'",
-                SQL(unchecked: "SET statement_timeout = \(milliseconds)"),
-                // A transaction that its client forgot must not hold its locks for ever.
-                SQL(unchecked: "SET idle_in_transaction_session_timeout = \(milliseconds * 2)"),
-            ])
+            try await driver.refusePooler()
+            return driver
         } catch {
             driver.close()
             throw error
         }
-        return driver
+    }
+}
+
+/// Statements that are sent together.
+struct StatementBatch {
+    private let statements: [SQL]
+    private let isolation: PostgresTransaction.Isolation
+
+    init(_ statements: [SQL], _ isolation: PostgresTransaction.Isolation) {
+        self.statements = statements
+        self.isolation = isolation
     }
 
-    private func giveBack(_ driver: Driver) {
-        let young = driver.connectedAt.duration(to: .now) < self.configuration.maximumLifetime
-        self.settle { $0.pool.giveBack(driver, usable: driver.isUsable && young) }
+    /// All texts, for the span.
+    var summary: SQL { SQL(unchecked: self.statements.map { $0.text }.joined(separator: ";\n")) }
+
+    var inTransaction: [SQL] { [self.isolation.begin] + self.statements + ["COMMIT"] }
+}
+
+extension Driver {
+    /// Ends a transaction that failed, whatever becomes of the task.
+    func rollBack() async {
+        guard self.isUsable else { return self.close() }
+        // Not under the caller's cancellation: the connection goes back to the pool and must be clean.
+        let rolledBack = await Task.detached {
+            try await self.run(["ROLLBACK"], loss: .nothing, isAlone: false)
+        }.result
+        if case .failure = rolledBack { self.close() }
     }
 
-    private func settle(_ change: @Sendable (inout State) -> PoolState<Driver>.Return) {
-        let (outcome, waiter, replace) = self.state.withLock { state in
-            let outcome = change(&state)
-            if case .handOver(let id, _) = outcome {
-                return (outcome, state.continuations.removeValue(forKey: id), false)
-            }
-            return (outcome, nil, state.pool.wantsConnection())
-        }
-        switch outcome {
-        case .handOver(_, let driver): waiter?.resume(returning: driver)
-        case .close(let driver): driver.close()
-        case .keep: break
-        }
-        if replace { self.connect() }
-        self.reportConnections()
-    }
-
-    /// A connection ended by itself: it must not be handed out again.
-    private func forget(_ driver: Driver) {
-        self.state.withLock { state in state.pool.removeIdle { $0 === driver } }
-        self.reportConnections()
-    }
-
-    private func reportConnections() {
-        let (idle, used) = self.state.withLock { ($0.pool.idle.count, $0.pool.leased) }
-        self.telemetry.connections(idle: idle, used: used)
+    /// A pooler that gives a session to each transaction says another process than the one that works: what belongs to a session
+    /// would be somebody else's.
+    func refusePooler() async throws {
+        let error = PostgresError(
+            code: .pooled,
+            message: "this needs a session, and the connection leads through a transaction pooler: use a direct connection")
+        if self.configuration.isPooled { throw error }
+        let results = try await self.run(["SELECT pg_backend_pid()"], loss: .nothing, isAlone: true)
+        guard let row = results.first?.first, try row.decode(Int32.self) == self.backendProcessID else { throw error }
     }
 }

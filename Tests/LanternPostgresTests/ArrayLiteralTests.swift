@@ -18,6 +18,9 @@ struct ArrayLiteralTests {
             ("{\"a\nb\",\"\t\"}", ["a\nb", "\t"]),
             ("{\"\r\n\"}", ["\r\n"]),
             ("{🏮,é}", ["🏮", "é"]),
+            // Bounds that are not from 1 are skipped.
+            ("[0:1]={1,2}", ["1", "2"]),
+            ("[-3:-3]={a}", ["a"]),
         ] as [(String, [String?])]
     )
     func reads(text: String, elements: [String?]) {
@@ -28,12 +31,40 @@ struct ArrayLiteralTests {
         "what is no one-dimensional array is refused",
         arguments: [
             "", " ", "a", "a,b", "{", "}", "{a", "a}", #"{"a}"#, #"{a"}"#, #"{"a\"}"#, #"{a\}"#,
-            // Several dimensions, and bounds that are not from 1.
-            "{{1,2},{3,4}}", "{{}}", "{a,{b}}", "[0:1]={1,2}",
+            // Several dimensions, and bounds that are none.
+            "{{1,2},{3,4}}", "{{}}", "{a,{b}}", "[1:1][0:1]={{1,2}}", "[0:1]{1,2}", "[0:1]=", "[0:1]", "[a:b]={1,2}",
+            "=", "[",
         ]
     )
     func refuses(text: String) {
         #expect(ArrayLiteral.parse(text) == nil)
+    }
+
+    @Test(
+        "a rectangle is read row by row",
+        arguments: [
+            ("{}", [], []), ("{a}", [1], ["a"]),
+            ("{{1,2,3},{4,5,6}}", [2, 3], ["1", "2", "3", "4", "5", "6"]),
+            ("{{{a},{NULL}},{{\"}\"},{\"{\"}}}", [2, 2, 1], ["a", nil, "}", "{"]),
+            ("[-1:0][2:3]={{1,2},{3,4}}", [2, 2], ["1", "2", "3", "4"]),
+            ("{{{{{{1,2}}}}}}", [1, 1, 1, 1, 1, 2], ["1", "2"]),
+        ] as [(String, [Int], [String?])]
+    )
+    func rectangles(text: String, dimensions: [Int], elements: [String?]) throws {
+        let read = try #require(ArrayLiteral.parseAll(text))
+        #expect(read.dimensions == dimensions)
+        #expect(read.elements == elements)
+    }
+
+    @Test(
+        "what is no rectangle is refused, and so are seven dimensions",
+        arguments: [
+            "{{1,2},{3}}", "{{1},2}", "{1,{2}}", "{{},{}}", "{{1},{}}", "{{{1}},{2}}", "{{2},{{1}}}", "{{1}{2}}",
+            "{{1},{2}", "{{1}}}", "{{{{{{{1}}}}}}}",
+        ]
+    )
+    func refusesOtherShapes(text: String) {
+        #expect(ArrayLiteral.parseAll(text) == nil)
     }
 
     @Test(

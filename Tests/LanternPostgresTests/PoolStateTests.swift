@@ -3,386 +3,473 @@ import Testing
 
 @Suite("The pool's book-keeping")
 struct PoolStateTests {
-    @Test("who comes first waits for a new connection, and has it when it is made")
-    func connects() {
-        var pool = PoolState<Int>(maximumConnections: 2, maximumWaiters: 10)
-        let asked = pool.acquire(1).text
-        #expect(asked == "connect")
-        #expect(pool.connecting == 1)
-        let made = pool.connected(70).text
-        #expect(made == "hand 70 to 1")
-        #expect(pool.leased == 1)
-        #expect(pool.connecting == 0)
+    private static let names = ["A", "B", "C", "D"]
+
+    // MARK: - Asking and giving back
+
+    @Test(
+        "an idle connection is leased at once, the one used last first",
+        arguments: [.shared, .alone] as [PoolState<FakeConnection>.Use])
+    func lastUsedFirst(use: PoolState<FakeConnection>.Use) {
+        let pool = FakePool(["A", "B", "C"], maximum: 3)
+        for _ in 1...3 { pool.acquire(.alone) }
+        for name in ["B", "A", "C"] {
+            pool.pass(.seconds(1))
+            pool.giveBack(name)
+        }
+        #expect(pool.acquire(use) == "lease C")
+        #expect(pool.acquire(use) == "lease A")
+        #expect(pool.acquire(use) == "lease B")
+        #expect(pool.state.used == 3 && pool.state.idle == 0)
     }
 
-    @Test("a connection that came back is leased again, without waiting")
-    func reuses() {
-        var pool = PoolState<Int>(leasing: [70], of: 2)
-        let back = pool.giveBack(70, usable: true).text
-        #expect(back == "keep")
-        #expect(pool.idle == [70])
-        let asked = pool.acquire(9).text
-        #expect(asked == "lease 70")
-        #expect(pool.idle == [])
-        #expect(pool.leased == 1)
+    @Test("slow statements go where least is under way, and one more connection is made while all are busy")
+    func sharing() {
+        let pool = FakePool(["A"], maximum: 3)
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.acquire(.shared) == "lease A, connect 1")
+        // One at a time: it may be enough.
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.connected("B") == "nothing")
+        #expect(pool.acquire(.shared) == "lease B")
+        #expect(pool.acquire(.shared) == "lease B, connect 1")
+        #expect(pool.connected("C") == "nothing")
+        #expect(pool.acquire(.shared) == "lease C")
+        #expect(pool.acquire(.shared) == "lease C")
+        #expect(pool.state.total == 3 && pool.state.connecting == 0)
     }
 
-    @Test("the connection used last is leased first")
-    func lastUsedFirst() {
-        var pool = PoolState<Int>(leasing: [70, 71, 72], of: 3)
-        for connection in [71, 70, 72] { _ = pool.giveBack(connection, usable: true) }
-        let leases = (1...3).map { pool.acquire($0).text }
-        #expect(leases == ["lease 72", "lease 70", "lease 71"])
+    @Test("a connection that is done at once is kept busy, before another is woken")
+    func keepsQuickBusy() {
+        let pool = FakePool(["A", "B"], maximum: 2, depth: 2, pace: 0)
+        for name in ["A", "A", "B", "B"] { #expect(pool.acquire(.shared) == "lease \(name)") }
+        #expect(pool.acquire(.shared, 1) == "wait")
     }
 
-    @Test("no more connections are made than allowed; the rest wait")
-    func bound() {
-        var pool = PoolState<Int>(maximumConnections: 2, maximumWaiters: 10)
-        let asked = (1...4).map { pool.acquire($0).text }
-        #expect(asked == ["connect", "connect", "wait", "wait"])
-        #expect(pool.connecting == 2)
-        #expect(pool.waiters == [1, 2, 3, 4])
+    @Test("none is made while another is idle")
+    func growsWhenBusy() {
+        let pool = FakePool(["A", "B"], maximum: 3, pace: 0)
+        for _ in 1...16 { #expect(pool.acquire(.shared) == "lease A") }
+        #expect(pool.acquire(.shared) == "lease B")
     }
 
-    @Test("a connection in use goes to who has waited longest")
-    func firstComeFirstServed() {
-        var pool = PoolState<Int>(leasing: [70], of: 1)
-        for waiter in [5, 3, 8] { _ = pool.acquire(waiter) }
-        let handed = (1...4).map { _ in pool.giveBack(70, usable: true).text }
-        #expect(handed == ["hand 70 to 5", "hand 70 to 3", "hand 70 to 8", "keep"])
-        #expect(pool.leased == 0)
+    @Test("a connection is shared by so many and no more; the next waits for one of them")
+    func depth() {
+        let pool = FakePool(["A"], depth: 2)
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.acquire(.shared, 3) == "wait")
+        #expect(pool.giveBack("A") == "grant A to 3")
+        #expect(pool.acquire(.shared, 4) == "wait")
+    }
+
+    @Test("what somebody has alone is given to nobody else")
+    func alone() {
+        let pool = FakePool(["A"])
+        #expect(pool.acquire(.alone) == "lease A")
+        #expect(pool.acquire(.shared, 1) == "wait")
+        #expect(pool.giveBack("A") == "grant A to 1")
+        #expect(pool.acquire(.alone, 2) == "wait")
+        #expect(pool.giveBack("A") == "grant A to 2")
+        #expect(pool.giveBack("A") == "nothing")
+        #expect(pool.state.used == 0 && pool.state.idle == 1 && pool.state.waiting == 0)
+    }
+
+    // MARK: - Waiting
+
+    @Test("what is kept for somebody takes no new statements until it is free")
+    func reservation() {
+        let pool = FakePool(["A"])
+        for _ in 1...2 { pool.acquire(.shared) }
+        #expect(pool.acquire(.alone, 1) == "wait")
+        #expect(pool.acquire(.shared, 2) == "wait")
+        #expect(pool.giveBack("A") == "nothing")
+        #expect(pool.giveBack("A") == "grant A to 1")
+        #expect(pool.giveBack("A") == "grant A to 2")
+    }
+
+    @Test("the connection with the least under way is kept; the others go on being shared")
+    func reservesLeastLoaded() {
+        let pool = FakePool(["A", "B"], maximum: 2)
+        for name in ["A", "B", "A"] { #expect(pool.acquire(.shared) == "lease \(name)") }
+        #expect(pool.acquire(.alone, 1) == "wait")
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.giveBack("B") == "grant B to 1")
+    }
+
+    @Test("one is kept for each who wants one alone")
+    func reservesForEach() {
+        let pool = FakePool(["A", "B"], maximum: 2)
+        for _ in 1...2 { pool.acquire(.shared) }
+        #expect(pool.acquire(.alone, 1) == "wait")
+        #expect(pool.acquire(.alone, 2) == "wait")
+        #expect(pool.acquire(.shared, 3) == "wait")
+        #expect(pool.giveBack("B") == "grant B to 1")
+        #expect(pool.giveBack("A") == "grant A to 2")
+    }
+
+    @Test("a connection that was kept is shared again when a new one took its place")
+    func newInsteadOfReserved() {
+        let pool = FakePool(["A"], maximum: 2)
+        pool.acquire(.shared)
+        #expect(pool.acquire(.alone, 1) == "wait, connect 1")
+        #expect(pool.connected("B") == "grant B to 1")
+        #expect(pool.acquire(.shared) == "lease A")
+    }
+
+    @Test("when the connection that was kept is lost, another is kept")
+    func lostReservation() {
+        let pool = FakePool(["A", "B"], maximum: 2)
+        for name in ["A", "B", "A"] { #expect(pool.acquire(.shared) == "lease \(name)") }
+        pool.acquire(.alone, 1)
+        #expect(pool.lost("B") == "connect 1")
+        #expect(pool.acquire(.shared, 2) == "wait")
+        #expect(pool.giveBack("A") == "nothing")
+        #expect(pool.giveBack("A") == "grant A to 1")
+        #expect(pool.connected("C") == "grant C to 2")
+    }
+
+    @Test("who wants one alone has it soon, though statements never stop coming", arguments: 1...4)
+    func sharedLoad(connections: Int) {
+        let pool = FakePool(Array(Self.names.prefix(connections)), maximum: connections)
+        let running = 3 * connections
+        for id in 1...running { pool.acquire(.shared, id) }
+        pool.acquire(.alone, 0)
+        for id in 1...running {
+            pool.acquire(.shared, running + id)
+            pool.giveBack(pool.granted[id] ?? "")
+        }
+        #expect(pool.granted[0] != nil)
+    }
+
+    @Test("who wants to share has it soon, though transactions never stop coming", arguments: 1...4)
+    func aloneLoad(connections: Int) {
+        let pool = FakePool(Array(Self.names.prefix(connections)), maximum: connections)
+        // As many run as wait.
+        let before = 2 * connections
+        for id in 1...before { pool.acquire(.alone, id) }
+        pool.acquire(.shared, 0)
+        for id in 1...before {
+            pool.acquire(.alone, before + id)
+            pool.giveBack(pool.granted[id] ?? "")
+        }
+        #expect(pool.granted[0] != nil)
+    }
+
+    @Test(
+        "of those who want the same, who came first is served first",
+        arguments: [.shared, .alone] as [PoolState<FakeConnection>.Use])
+    func firstComeFirstServed(use: PoolState<FakeConnection>.Use) {
+        let pool = FakePool(["A"], depth: 1)
+        pool.acquire(use)
+        for id in [5, 3, 8] { #expect(pool.acquire(use, id) == "wait") }
+        for id in [5, 3, 8] { #expect(pool.giveBack("A") == "grant A to \(id)") }
+        #expect(pool.giveBack("A") == "nothing")
+    }
+
+    @Test("who came first is served first, whatever they want")
+    func firstComeFirstServedMixed() {
+        let pool = FakePool(["A"])
+        pool.acquire(.alone)
+        pool.acquire(.shared, 1)
+        pool.acquire(.alone, 2)
+        pool.acquire(.shared, 3)
+        #expect(pool.giveBack("A") == "grant A to 1")
+        #expect(pool.giveBack("A") == "grant A to 2")
+        #expect(pool.giveBack("A") == "grant A to 3")
+    }
+
+    @Test("more than so many cannot wait: the next is refused at once")
+    func boundsWaiters() {
+        let pool = FakePool(["A"], waiters: 2)
+        pool.acquire(.alone)
+        #expect(pool.acquire(.shared, 1) == "wait")
+        #expect(pool.acquire(.alone, 2) == "wait")
+        #expect(pool.acquire(.shared, 3) == "refuse pool_exhausted")
+        #expect(pool.acquire(.alone, 4) == "refuse pool_exhausted")
+        // Who gives up leaves a place.
+        #expect(pool.abandon(1))
+        #expect(pool.acquire(.shared, 5) == "wait")
+        #expect(pool.state.waiting == 2)
     }
 
     @Test("who gave up gets nothing, and can give up once only")
     func abandons() {
-        var pool = PoolState<Int>(leasing: [70], of: 1)
-        for waiter in [1, 2, 3] { _ = pool.acquire(waiter) }
-        let gone = [2, 2, 99].map { pool.abandon($0) }
-        #expect(gone == [true, false, false])
-        let handed = (1...3).map { _ in pool.giveBack(70, usable: true).text }
-        #expect(handed == ["hand 70 to 1", "hand 70 to 3", "keep"])
-        let served = pool.abandon(1)
-        #expect(!served)
+        let pool = FakePool(["A"])
+        pool.acquire(.alone)
+        for id in [1, 2, 3] { pool.acquire(.alone, id) }
+        #expect(pool.abandon(2))
+        #expect(!pool.abandon(2))
+        #expect(!pool.abandon(99))
+        #expect(pool.giveBack("A") == "grant A to 1")
+        #expect(!pool.abandon(1))
+        #expect(pool.giveBack("A") == "grant A to 3")
+        #expect(pool.giveBack("A") == "nothing")
+
+        // What was kept for them is shared again.
+        #expect(pool.acquire(.shared) == "lease A")
+        #expect(pool.acquire(.alone, 4) == "wait")
+        #expect(pool.abandon(4))
+        #expect(pool.acquire(.shared) == "lease A")
     }
 
-    @Test("a connection that nobody waits for any more is kept")
-    func keepsUnwanted() {
-        var pool = PoolState<Int>(maximumConnections: 1, maximumWaiters: 10)
-        _ = pool.acquire(1)
-        _ = pool.abandon(1)
-        let made = pool.connected(70).text
-        #expect(made == "keep")
-        #expect(pool.idle == [70])
-        #expect(pool.leased == 0)
+    @Test("who waited too long is refused, and nobody before their time")
+    func deadlines() {
+        let pool = FakePool(["A"])
+        pool.acquire(.alone)
+        pool.acquire(.shared, 1)
+        pool.pass(.seconds(4))
+        pool.acquire(.alone, 2)
+        #expect(pool.due == .seconds(6))
+        pool.pass(.milliseconds(5_999))
+        #expect(pool.tick() == "nothing")
+        pool.pass(.milliseconds(1))
+        #expect(pool.tick() == "refuse 1 pool_exhausted")
+        #expect(pool.due == .seconds(4))
+        pool.pass(.seconds(5))
+        #expect(pool.tick() == "refuse 2 pool_exhausted")
+        #expect(pool.due == nil)
+        #expect(pool.giveBack("A") == "nothing")
     }
 
-    @Test("a failed attempt is told to who has waited longest, to one only")
-    func connectFails() {
-        var pool = PoolState<Int>(maximumConnections: 2, maximumWaiters: 10)
-        for waiter in [1, 2, 3] { _ = pool.acquire(waiter) }
-        let told = [pool.connectFailed(), pool.connectFailed()]
-        #expect(told == [1, 2])
-        #expect(pool.waiters == [3])
-        #expect(pool.connecting == 0)
+    @Test("what was kept for who waited too long goes to those who wait still")
+    func expiredReservation() {
+        let pool = FakePool(["A"])
+        pool.acquire(.shared)
+        pool.acquire(.alone, 1)
+        pool.pass(.seconds(1))
+        #expect(pool.acquire(.shared, 2) == "wait")
+        pool.pass(.seconds(9))
+        #expect(pool.tick() == "grant A to 2, refuse 1 pool_exhausted")
     }
 
-    @Test("a failed attempt that nobody waits for is told to nobody")
-    func connectFailsUnwanted() {
-        var pool = PoolState<Int>(maximumConnections: 1, maximumWaiters: 10)
-        _ = pool.acquire(1)
-        _ = pool.abandon(1)
-        let told = pool.connectFailed()
-        #expect(told == nil)
-        #expect(pool.connecting == 0)
+    // MARK: - Connecting
+
+    @Test("a new connection goes to those who wait, or is kept idle")
+    func connected() {
+        let pool = FakePool([], maximum: 2)
+        #expect(pool.acquire(.shared, 1) == "wait, connect 1")
+        #expect(pool.acquire(.shared, 2) == "wait, connect 1")
+        #expect(pool.acquire(.shared, 3) == "wait")
+        #expect(pool.connected("A") == "grant A to 1, grant A to 2, grant A to 3")
+        #expect(pool.connected("B") == "nothing")
+        #expect(pool.state.used == 1 && pool.state.idle == 1)
     }
 
-    @Test("more than so many cannot wait: the next one is refused at once")
-    func boundsWaiters() {
-        var pool = PoolState<Int>(leasing: [70], of: 1, maximumWaiters: 2)
-        let asked = (1...3).map { pool.acquire($0).text }
-        #expect(asked == ["wait", "wait", "refuse pool_exhausted"])
-        #expect(pool.waiters == [1, 2])
-        // Who is refused took no place; who gave up frees one.
-        _ = pool.abandon(1)
-        let again = pool.acquire(4).text
-        #expect(again == "wait")
+    @Test("a failed attempt refuses nobody: it is made again, after pauses that grow to a second")
+    func pauses() {
+        let pool = FakePool([])
+        #expect(pool.acquire(.alone, 1) == "wait, connect 1")
+        for pause in [50, 100, 200, 400, 800, 1_000, 1_000] {
+            #expect(pool.connectFailed() == "nothing")
+            #expect(pool.due == .milliseconds(pause))
+            pool.pass(.milliseconds(pause - 1))
+            #expect(pool.tick() == "nothing")
+            pool.pass(.milliseconds(1))
+            #expect(pool.tick() == "connect 1")
+        }
+        #expect(pool.connected("A") == "grant A to 1")
+        #expect(pool.state.pause == .milliseconds(50))
     }
 
-    @Test("a connection that is no longer usable is closed, even when others wait")
+    @Test("while attempts fail one at a time is made, and nothing is due until it ends")
+    func oneAttempt() {
+        let pool = FakePool([], maximum: 3)
+        for id in 1...3 { pool.acquire(.alone, id) }
+        #expect(pool.state.connecting == 3)
+        for _ in 1...3 { pool.connectFailed() }
+        pool.pass(.seconds(1))
+        #expect(pool.tick() == "connect 1")
+        #expect(pool.tick() == "nothing")
+        // A time that has passed already would make the timer spin.
+        #expect(pool.due == .seconds(9))
+        #expect(pool.connected("A") == "grant A to 1, connect 2")
+    }
+
+    @Test("who waits in vain for the first connection learns why there is none")
+    func deadlineWithoutConnection() {
+        let pool = FakePool([])
+        pool.acquire(.shared, 1)
+        pool.connectFailed("first")
+        pool.pass(.seconds(1))
+        #expect(pool.tick() == "connect 1")
+        pool.connectFailed("second")
+        pool.pass(.seconds(9))
+        #expect(pool.tick() == "refuse 1 connect")
+        #expect(pool.refused[1]?.message == "second")
+
+        // Beside a connection that is in use it is not the server's fault.
+        let busy = FakePool(["A"], maximum: 2)
+        busy.acquire(.alone)
+        #expect(busy.acquire(.alone, 1) == "wait, connect 1")
+        busy.connectFailed()
+        busy.pass(.seconds(10))
+        #expect(busy.tick() == "refuse 1 pool_exhausted")
+    }
+
+    @Test("an attempt that can never succeed refuses who waits, unless a connection is in use")
+    func hopeless() {
+        let pool = FakePool([])
+        for id in 1...2 { pool.acquire(.shared, id) }
+        #expect(pool.connectFailed(isHopeless: true) == "refuse 1 connect, refuse 2 connect")
+        #expect(pool.state.waiting == 0)
+
+        let busy = FakePool(["A"], maximum: 2)
+        busy.acquire(.alone)
+        busy.acquire(.alone, 1)
+        #expect(busy.connectFailed(isHopeless: true) == "nothing")
+        #expect(busy.giveBack("A") == "grant A to 1")
+    }
+
+    @Test("nobody waits for a server that has been away for long, but somebody looks whether it is back")
+    func outage() {
+        let pool = FakePool([])
+        pool.acquire(.shared, 1)
+        pool.connectFailed()
+        pool.pass(.milliseconds(5_001))
+        #expect(pool.tick() == "connect 1")
+        pool.connectFailed()
+        #expect(pool.abandon(1))
+        // Not before the pause is over.
+        #expect(pool.acquire(.shared, 2) == "refuse connect")
+        pool.pass(.seconds(1))
+        #expect(pool.acquire(.alone, 3) == "refuse connect, connect 1")
+        #expect(pool.acquire(.shared, 4) == "refuse connect")
+        #expect(pool.connected("A") == "nothing")
+        #expect(pool.acquire(.alone) == "lease A")
+        #expect(pool.acquire(.alone, 5) == "wait")
+    }
+
+    @Test("one failure long ago is no outage")
+    func staleFailure() {
+        let pool = FakePool([])
+        pool.acquire(.shared, 1)
+        pool.connectFailed()
+        #expect(pool.abandon(1))
+        pool.pass(.seconds(3_600))
+        #expect(pool.acquire(.shared, 2) == "wait, connect 1")
+    }
+
+    // MARK: - Ends of connections
+
+    @Test("a connection that came back broken is closed, and replaced for those who wait")
     func closesUnusable() {
-        var pool = PoolState<Int>(leasing: [70], of: 1)
-        _ = pool.acquire(1)
-        let back = pool.giveBack(70, usable: false).text
-        #expect(back == "close 70")
-        #expect(pool.leased == 0)
-        #expect(pool.waiters == [1])
+        let pool = FakePool(["A"])
+        pool.acquire(.alone)
+        pool.acquire(.alone, 1)
+        #expect(pool.giveBack("A", isUsable: false) == "close A, connect 1")
+        #expect(pool.connected("B") == "grant B to 1")
+        #expect(pool.giveBack("B", isUsable: false) == "close B")
+        #expect(pool.state.total == 0 && pool.state.connecting == 0)
+
+        // Once, though several share it.
+        let shared = FakePool(["A"])
+        for _ in 1...2 { shared.acquire(.shared) }
+        #expect(shared.giveBack("A", isUsable: false) == "close A")
+        #expect(shared.giveBack("A", isUsable: false) == "nothing")
+        #expect(shared.state.used == 0 && shared.state.total == 0)
     }
 
-    @Test("after one was closed another is made for those who wait, one for each and no more")
-    func replaces() {
-        var pool = PoolState<Int>(leasing: [70, 71], of: 2)
-        for waiter in [1, 2, 3] { _ = pool.acquire(waiter) }
-        let whileAllInUse = pool.wantsConnection()
-        #expect(!whileAllInUse)
-        _ = pool.giveBack(70, usable: false)
-        _ = pool.giveBack(71, usable: false)
-        let wanted = (1...3).map { _ in pool.wantsConnection() }
-        #expect(wanted == [true, true, false])
-        #expect(pool.connecting == 2)
+    @Test("a connection that ended is leased no more, and is forgotten when it comes back")
+    func forgetsLost() {
+        let pool = FakePool(["A", "B"], maximum: 2)
+        #expect(pool.lost("A") == "nothing")
+        #expect(pool.lost("A") == "nothing")
+        #expect(pool.acquire(.alone) == "lease B")
+        #expect(pool.acquire(.alone, 1) == "wait, connect 1")
+        #expect(pool.connected("C") == "grant C to 1")
+        pool.acquire(.alone, 2)
+        #expect(pool.lost("B") == "connect 1")
+        #expect(pool.giveBack("B") == "nothing")
+        #expect(pool.state.used == 1 && pool.state.total == 1)
     }
 
-    @Test("nothing is made when nobody waits, or when as many are on their way as wait")
-    func replacesOnDemand() {
-        var pool = PoolState<Int>(maximumConnections: 5, maximumWaiters: 10)
-        let unasked = pool.wantsConnection()
-        #expect(!unasked)
-        _ = pool.acquire(1)
-        let onItsWay = pool.wantsConnection()
-        #expect(!onItsWay)
+    @Test("the least number of connections is made, and made again")
+    func minimum() {
+        let pool = FakePool([], minimum: 2, maximum: 3)
+        #expect(pool.tick() == "connect 2")
+        #expect(pool.tick() == "nothing")
+        for name in ["A", "B"] { #expect(pool.connected(name) == "nothing") }
+        #expect(pool.lost("A") == "connect 1")
+        #expect(pool.connected("C") == "nothing")
+        pool.acquire(.alone)
+        #expect(pool.giveBack("C", isUsable: false) == "close C, connect 1")
     }
 
-    @Test("an idle connection that broke is not leased")
-    func forgetsBroken() {
-        var pool = PoolState<Int>(leasing: [70, 71], of: 2)
-        for connection in [70, 71] { _ = pool.giveBack(connection, usable: true) }
-        pool.removeIdle { $0 == 71 }
-        let asked = (1...2).map { pool.acquire($0).text }
-        #expect(asked == ["lease 70", "connect"])
+    @Test("what is idle for long is closed, down to the least number")
+    func closesIdle() {
+        let pool = FakePool(["A", "B", "C"], minimum: 1, maximum: 3)
+        pool.pass(.seconds(10))
+        #expect(pool.acquire(.alone) == "lease A")
+        pool.giveBack("A")
+        #expect(pool.due == .seconds(590))
+        pool.pass(.milliseconds(589_999))
+        #expect(pool.tick() == "nothing")
+        pool.pass(.milliseconds(1))
+        #expect(pool.tick() == "close C, close B")
+        #expect(pool.due == .seconds(1_200))
+        pool.pass(.seconds(600))
+        #expect(pool.tick() == "nothing")
     }
 
-    @Test("closing gives up what is idle and who waits, once")
+    @Test("what lived its time is closed: at once where it is idle, else when the last comes back")
+    func lifetime() {
+        let pool = FakePool(["A", "B", "C"], minimum: 3, maximum: 3)
+        #expect(pool.acquire(.alone) == "lease A")
+        for name in ["B", "C", "B"] { #expect(pool.acquire(.shared) == "lease \(name)") }
+        pool.giveBack("C")
+        #expect(pool.due == .seconds(1_800))
+        pool.pass(.seconds(1_800))
+        #expect(pool.tick() == "close C, connect 1")
+        #expect(pool.giveBack("B") == "nothing")
+        // Two are missing then, and so are two made.
+        #expect(pool.giveBack("B").hasPrefix("close B"))
+        #expect(pool.giveBack("A").hasPrefix("close A"))
+        #expect(pool.state.total == 0)
+    }
+
+    // MARK: - Closing
+
+    @Test("closing refuses who waits, and closes what is idle at once and the others when they come back")
     func closes() {
-        var pool = PoolState<Int>(leasing: [70, 71], of: 2)
-        _ = pool.giveBack(70, usable: true)
-        let first = pool.close()
-        #expect(first.connections == [70])
-        #expect(first.waiters == [])
-        let second = pool.close()
-        #expect(second.connections == [] && second.waiters == [])
+        let pool = FakePool(["A"], maximum: 2)
+        pool.acquire(.alone)
+        #expect(pool.acquire(.shared, 1) == "wait, connect 1")
+        #expect(pool.acquire(.alone, 2) == "wait")
+        #expect(pool.close() == "refuse 1 closed, refuse 2 closed")
+        #expect(pool.close() == "nothing")
+        #expect(pool.connected("B") == "close B")
+        #expect(pool.giveBack("A") == "close A")
+        #expect(pool.state.total == 0 && pool.state.connecting == 0 && pool.state.waiting == 0)
 
-        var busy = PoolState<Int>(leasing: [70], of: 1)
-        for waiter in [1, 2] { _ = busy.acquire(waiter) }
-        let closed = busy.close()
-        #expect(closed.connections == [])
-        #expect(closed.waiters == [1, 2])
+        let idle = FakePool(["A", "B"], maximum: 2)
+        #expect(idle.acquire(.alone) == "lease A")
+        #expect(idle.close() == "close B")
+        #expect(idle.lost("A") == "nothing")
+        #expect(idle.giveBack("A") == "nothing")
     }
 
-    @Test("a closed pool refuses everybody and closes what comes back or was under way")
+    @Test("what several share when the pool closes is closed by the last who comes back")
+    func closesShared() {
+        let pool = FakePool(["A"])
+        for _ in 1...2 { pool.acquire(.shared) }
+        #expect(pool.close() == "nothing")
+        #expect(pool.giveBack("A") == "nothing")
+        #expect(pool.giveBack("A") == "close A")
+    }
+
+    @Test("a closed pool refuses everybody, and has nothing to do")
     func staysClosed() {
-        var pool = PoolState<Int>(leasing: [70], of: 3)
-        _ = pool.acquire(1)
-        _ = pool.acquire(2)
-        _ = pool.close()
-        let asked = pool.acquire(3).text
-        #expect(asked == "refuse closed")
-        let back = pool.giveBack(70, usable: true).text
-        #expect(back == "close 70")
-        let made = pool.connected(71).text
-        #expect(made == "close 71")
-        let told = pool.connectFailed()
-        #expect(told == nil)
-        let wanted = pool.wantsConnection()
-        #expect(!wanted)
-        #expect(pool.leased == 0 && pool.connecting == 0)
-    }
-
-    @Test(
-        "whatever happens in whatever order, no bound is broken and no connection is lost or shared",
-        arguments: UInt64(1)...20)
-    func randomWalk(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
-        var walk = PoolWalk(
-            maximumConnections: Int.random(in: 1...4, using: &generator),
-            maximumWaiters: Int.random(in: 1...6, using: &generator)
-        )
-        for step in 0..<2_000 {
-            walk.step(&generator)
-            if let fault = walk.fault {
-                Issue.record("seed \(seed), step \(step): \(fault)")
-                return
-            }
-        }
-        walk.close()
-        #expect(walk.fault == nil)
-    }
-}
-
-/// Does to a pool what tasks and servers do, and keeps books of its own.
-private struct PoolWalk {
-    private var pool: PoolState<Int>
-    private var leased: Set<Int> = []
-    private var idle: Set<Int> = []
-    private var waiting: [Int] = []
-    private var connecting = 0
-    private var next = 0
-    /// What went wrong first.
-    private(set) var fault: String?
-
-    init(maximumConnections: Int, maximumWaiters: Int) {
-        self.pool = PoolState(maximumConnections: maximumConnections, maximumWaiters: maximumWaiters)
-    }
-
-    mutating func step(_ generator: inout SeededGenerator) {
-        switch Int.random(in: 0..<10, using: &generator) {
-        case 0...3: self.acquire()
-        case 4: self.abandon(self.waiting.randomElement(using: &generator) ?? -1)
-        case 5: if self.connecting > 0 { self.connect() }
-        case 6: if self.connecting > 0 { self.failToConnect() }
-        case 7...8:
-            // Sorted, so that a seed always walks the same way.
-            if let connection = self.leased.sorted().randomElement(using: &generator) {
-                self.giveBack(connection, usable: Int.random(in: 0..<4, using: &generator) > 0)
-            }
-        default:
-            if let connection = self.idle.sorted().randomElement(using: &generator) {
-                self.pool.removeIdle { $0 == connection }
-                self.idle.remove(connection)
-            }
-        }
-        self.check()
-    }
-
-    mutating func close() {
-        let closed = self.pool.close()
-        self.verify(Set(closed.connections) == self.idle, "closing lost an idle connection")
-        self.verify(closed.waiters == self.waiting, "closing lost a waiter")
-        self.idle = []
-        self.waiting = []
-        for connection in self.leased.sorted() {
-            guard case .close = self.pool.giveBack(connection, usable: true) else {
-                return self.verify(false, "a closed pool kept \(connection)")
-            }
-            self.leased.remove(connection)
-        }
-        self.check()
-    }
-
-    private mutating func acquire() {
-        self.next += 1
-        switch self.pool.acquire(self.next) {
-        case .lease(let connection):
-            self.verify(self.waiting.isEmpty, "\(self.next) overtook those who wait")
-            self.lease(connection, from: "idle")
-        case .waitAndConnect:
-            self.waiting.append(self.next)
-            self.connecting += 1
-        case .wait:
-            self.waiting.append(self.next)
-        case .refuse(let error):
-            self.verify(error.code == .poolExhausted, "refused for another reason: \(error)")
-            self.verify(self.waiting.count == self.pool.maximumWaiters, "refused although there was room")
-        }
-    }
-
-    private mutating func abandon(_ waiter: Int) {
-        let known = self.waiting.contains(waiter)
-        self.verify(self.pool.abandon(waiter) == known, "abandoning \(waiter) was answered wrongly")
-        self.waiting.removeAll { $0 == waiter }
-    }
-
-    private mutating func connect() {
-        self.next += 1
-        self.connecting -= 1
-        self.placed(self.next, self.pool.connected(self.next))
-    }
-
-    private mutating func failToConnect() {
-        self.connecting -= 1
-        let told = self.pool.connectFailed()
-        self.verify(told == self.waiting.first, "the failure was told to \(String(describing: told))")
-        if !self.waiting.isEmpty { self.waiting.removeFirst() }
-    }
-
-    private mutating func giveBack(_ connection: Int, usable: Bool) {
-        self.leased.remove(connection)
-        self.placed(connection, self.pool.giveBack(connection, usable: usable))
-        if self.pool.wantsConnection() { self.connecting += 1 }
-    }
-
-    private mutating func placed(_ connection: Int, _ outcome: PoolState<Int>.Return) {
-        switch outcome {
-        case .handOver(let waiter, let handed):
-            self.verify(handed == connection, "\(handed) was handed over instead of \(connection)")
-            self.verify(waiter == self.waiting.first, "\(waiter) was served before its turn")
-            if !self.waiting.isEmpty { self.waiting.removeFirst() }
-            self.lease(handed, from: "hand")
-        case .keep:
-            self.verify(self.waiting.isEmpty, "\(connection) was kept although somebody waits")
-            self.idle.insert(connection)
-        case .close(let closed):
-            self.verify(closed == connection, "\(closed) was closed instead of \(connection)")
-        }
-    }
-
-    private mutating func lease(_ connection: Int, from origin: String) {
-        let isNew = self.leased.insert(connection).inserted
-        self.verify(isNew, "\(connection) was leased twice")
-        let wasIdle = self.idle.remove(connection) != nil
-        self.verify(wasIdle == (origin == "idle"), "\(connection) was leased from nowhere")
-    }
-
-    private mutating func check() {
-        let pool = self.pool
-        self.verify(pool.leased == self.leased.count, "\(pool.leased) leased, \(self.leased.count) are out")
-        self.verify(
-            pool.connecting == self.connecting, "\(pool.connecting) connecting, \(self.connecting) are under way")
-        self.verify(
-            pool.idle.count == self.idle.count && Set(pool.idle) == self.idle,
-            "idle connections are not those that came back")
-        self.verify(pool.waiters == self.waiting, "waiters are not those who wait")
-        self.verify(pool.leased + pool.idle.count + pool.connecting <= pool.maximumConnections, "too many connections")
-        self.verify(pool.waiters.count <= pool.maximumWaiters, "too many waiters")
-        self.verify(pool.idle.isEmpty || pool.waiters.isEmpty, "somebody waits beside an idle connection")
-    }
-
-    private mutating func verify(_ holds: Bool, _ message: String) {
-        if !holds, self.fault == nil { self.fault = message }
-    }
-}
-
-extension PoolState where Connection == Int {
-    /// A pool of which these connections are in use.
-    fileprivate init(leasing connections: [Int], of maximum: Int, maximumWaiters: Int = 10) {
-        self.init(maximumConnections: maximum, maximumWaiters: maximumWaiters)
-        for connection in connections {
-            _ = self.acquire(-connection)
-            _ = self.connected(connection)
-        }
-    }
-}
-
-extension PoolState<Int>.Action {
-    fileprivate var text: String {
-        switch self {
-        case .lease(let connection): "lease \(connection)"
-        case .waitAndConnect: "connect"
-        case .wait: "wait"
-        case .refuse(let error): "refuse \(error.code.rawValue)"
-        }
-    }
-}
-
-extension PoolState<Int>.Return {
-    fileprivate var text: String {
-        switch self {
-        case .handOver(let waiter, let connection): "hand \(connection) to \(waiter)"
-        case .keep: "keep"
-        case .close(let connection): "close \(connection)"
-        }
-    }
-}
-
-/// SplitMix64: the same seed gives the same numbers, so that what a random test found can be found again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { self.state = seed }
-
-    mutating func next() -> UInt64 {
-        self.state &+= 0x9E37_79B9_7F4A_7C15
-        var value = self.state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
+        let pool = FakePool([], minimum: 1)
+        #expect(pool.acquire(.shared, 1) == "wait, connect 1")
+        #expect(pool.close() == "refuse 1 closed")
+        #expect(pool.acquire(.shared, 2) == "refuse closed")
+        #expect(pool.acquire(.alone, 3) == "refuse closed")
+        #expect(!pool.abandon(1))
+        #expect(pool.connectFailed() == "nothing")
+        #expect(pool.due == nil)
+        pool.pass(.seconds(3_600))
+        #expect(pool.tick() == "nothing")
+        #expect(pool.state.connecting == 0)
     }
 }

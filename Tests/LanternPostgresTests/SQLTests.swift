@@ -11,14 +11,14 @@ struct SQLTests {
     func binds(value: String) {
         let sql: SQL = "SELECT id FROM account WHERE email = \(value) AND NOT disabled"
         #expect(sql.text == "SELECT id FROM account WHERE email = $1 AND NOT disabled")
-        #expect(sql.parameters.map(\.text) == [value])
+        #expect(sql.parameters.texts == [value])
     }
 
     @Test("a literal between the brackets is a value as well")
     func bindsLiterals() {
         let sql: SQL = "SELECT \("now()"), \(1), \(true)"
         #expect(sql.text == "SELECT $1, $2, $3")
-        #expect(sql.parameters.map(\.text) == ["now()", "1", "t"])
+        #expect(sql.parameters.texts == ["now()", "1", "t"])
     }
 
     @Test("a value carries the type that PostgreSQL knows it by")
@@ -28,7 +28,7 @@ struct SQLTests {
                     \(Timestamp(microseconds: 0)), \([1]), \(["x"]), \([UUID()]), \([PostgresBytes([1])]))
             """
         // Object ids of pg_type.dat.
-        #expect(sql.parameters.map(\.type) == [16, 20, 20, 23, 701, 25, 2_950, 17, 1_184, 1_016, 1_009, 2_951, 1_001])
+        #expect(sql.parameters.types == [16, 20, 20, 23, 701, 25, 2_950, 17, 1_184, 1_016, 1_009, 2_951, 1_001])
     }
 
     @Test("NULL has no text and keeps its type")
@@ -37,16 +37,16 @@ struct SQLTests {
         let number: Int64? = nil
         let sql: SQL = "VALUES (\(text), \(number), \(nil as UUID?), \(nil as [String]?))"
         #expect(sql.text == "VALUES ($1, $2, $3, $4)")
-        #expect(sql.parameters.map(\.text) == [nil, nil, nil, nil])
-        #expect(sql.parameters.map(\.type) == [25, 20, 2_950, 1_009])
+        #expect(sql.parameters.texts == [nil, nil, nil, nil])
+        #expect(sql.parameters.types == [25, 20, 2_950, 1_009])
     }
 
     @Test("an optional that holds a value is bound like the value")
     func optional() {
         let text: String? = "NULL"
         let sql: SQL = "SELECT \(text)"
-        #expect(sql.parameters.map(\.text) == ["NULL"])
-        #expect(sql.parameters.map(\.type) == [25])
+        #expect(sql.parameters.texts == ["NULL"])
+        #expect(sql.parameters.types == [25])
     }
 
     @Test(
@@ -56,8 +56,7 @@ struct SQLTests {
         ]
     )
     func doubles(value: Double, text: String) {
-        let sql: SQL = "SELECT \(value)"
-        #expect(sql.parameters.map(\.text) == [text])
+        #expect(value.postgresText == text)
     }
 
     @Test("every byte survives the way to bytea and back")
@@ -73,7 +72,7 @@ struct SQLTests {
         let condition: SQL = "b = \(2) AND c = \(3)"
         let sql: SQL = "SELECT a FROM t WHERE a = \(1) AND \(condition) AND d = \(4)"
         #expect(sql.text == "SELECT a FROM t WHERE a = $1 AND b = $2 AND c = $3 AND d = $4")
-        #expect(sql.parameters.map(\.text) == ["1", "2", "3", "4"])
+        #expect(sql.parameters.texts == ["1", "2", "3", "4"])
     }
 
     @Test("a piece without values is put in as it is")
@@ -94,7 +93,7 @@ struct SQLTests {
         let numbers = sql.text.split { !$0.isNumber }.compactMap { Int($0) }
         #expect(numbers == Array(1..<(before + 13)))
         let values = Array(0..<before) + Array(100..<112)
-        #expect(sql.parameters.compactMap(\.text) == values.map { String($0) })
+        #expect(sql.parameters.texts == values.map { String($0) })
     }
 
     @Test("one value used twice in a piece stays one value")
@@ -123,7 +122,7 @@ struct SQLTests {
         sql.append(" AND b = \("y")")
         sql.append(" ORDER BY id")
         #expect(sql.text == "WHERE true AND a = $1 AND b = $2 ORDER BY id")
-        #expect(sql.parameters.map(\.text) == ["x", "y"])
+        #expect(sql.parameters.texts == ["x", "y"])
     }
 
     @Test("a statement can be appended to itself")
@@ -131,7 +130,7 @@ struct SQLTests {
         var sql: SQL = "(\(1), \(2))"
         sql.append(sql)
         #expect(sql.text == "($1, $2)($3, $4)")
-        #expect(sql.parameters.map(\.text) == ["1", "2", "1", "2"])
+        #expect(sql.parameters.texts == ["1", "2", "1", "2"])
     }
 
     @Test("text that is not known when compiling has no values")
@@ -139,6 +138,48 @@ struct SQLTests {
         let name = "outbox_p7"
         let sql = SQL(unchecked: "DROP TABLE \(name)")
         #expect(sql.text == "DROP TABLE outbox_p7")
-        #expect(sql.parameters.isEmpty)
+        #expect(sql.parameters.items.isEmpty)
+    }
+
+    @Test("a value travels in the format of its type, and what ends it is no part of it")
+    func formats() throws {
+        let number = try #require(PostgresNumeric("1.50"))
+        let sql: SQL = "VALUES (\(1), \(number), \([number]), \("x"), \(["x"]), \(nil as PostgresNumeric?), \(""))"
+        #expect(sql.parameters.items.map { $0.format } == [.binary, .text, .text, .binary, .binary, .text, .binary])
+        #expect(sql.parameters.texts == ["1", "1.50", #"{"1.50"}"#, "x", "{x}", nil, ""])
+        #expect(sql.parameters.items.map { $0.length < 0 } == [false, false, false, false, false, true, false])
+    }
+
+    @Test("a statement stays one of the program's own until a piece comes that is not")
+    func literal() {
+        var sql: SQL = "SELECT \(1)"
+        #expect(sql.isLiteral)
+        sql.append(", \(2)")
+        #expect(sql.isLiteral)
+        let spliced: SQL = "WITH a AS (\(sql)) SELECT FROM a"
+        #expect(spliced.isLiteral)
+        sql.append(SQL(unchecked: ", now()"))
+        #expect(!sql.isLiteral)
+        let tainted: SQL = "WITH a AS (\(sql)) SELECT FROM a"
+        #expect(!tainted.isLiteral)
+    }
+
+    @Test(
+        "a text with NUL is known wherever it stands; bytes may hold it",
+        arguments: [
+            ("VALUES (\("a\0"))", false), ("VALUES (\(["a", "\0"]))", false), ("VALUES (\("\0" as String?))", false),
+            ("VALUES (\(1), \(PostgresBytes([0])), \("a"), \([0]), \(nil as String?))", true),
+        ] as [(SQL, Bool)]
+    )
+    func nul(sql: SQL, isAccepted: Bool) throws {
+        let spliced: SQL = "SELECT \(7) FROM (\(sql)) AS t"
+        for statement in [sql, spliced] {
+            if isAccepted {
+                try statement.parameters.check()
+            } else {
+                let error = #expect(throws: PostgresError.self) { try statement.parameters.check() }
+                #expect(error?.code == .invalidParameter)
+            }
+        }
     }
 }

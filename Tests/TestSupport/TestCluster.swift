@@ -27,6 +27,12 @@ public actor TestCluster {
         return running.cluster.url(name)
     }
 
+    /// The same by a Unix socket.
+    public func socketDatabase(_ prefix: String = "test") async throws -> String {
+        _ = try await self.database(prefix)
+        return try await self.running().cluster.socketURL("\(prefix)_\(self.databases)")
+    }
+
     /// A pool on a new, empty database.
     public func client(maximumConnections: Int = 8) async throws -> PostgresClient {
         var configuration = PostgresConfiguration(url: try await self.database(), applicationName: "test")
@@ -48,7 +54,7 @@ public actor TestCluster {
         chmod(folder, 0o755)
         let cluster = try PostgresCluster(
             directory: "\(folder)/data", port: try LocalPort.free(), password: UUID().uuidString,
-            logFile: "\(folder)/postgres.log", durable: false
+            logFile: "\(folder)/postgres.log", durable: false, hasSocket: true
         )
         try await cluster.initialize()
         let process = try await ChildProcess.start(try cluster.command())

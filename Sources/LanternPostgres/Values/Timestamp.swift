@@ -75,7 +75,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     public var description: String {
         let whole = self.microseconds.quotientAndRemainder(dividingBy: 1_000_000)
         let second = whole.remainder < 0 ? whole.quotient - 1 : whole.quotient
-        let fraction = self.microseconds - second * 1_000_000
+        let fraction = whole.remainder < 0 ? whole.remainder + 1_000_000 : whole.remainder
         let dayCount = second.quotientAndRemainder(dividingBy: 86_400)
         let days = dayCount.remainder < 0 ? dayCount.quotient - 1 : dayCount.quotient
         let clock = Int(second - days * 86_400)
@@ -97,7 +97,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     // Years counted from March put the leap day last; an era of 400 years always has 146,097 days.
-    private static func daysSinceEpoch(year: Int, month: Int, day: Int) -> Int64 {
+    static func daysSinceEpoch(year: Int, month: Int, day: Int) -> Int64 {
         let shifted = Int64(month <= 2 ? year - 1 : year)
         let era = (shifted >= 0 ? shifted : shifted - 399) / 400
         let yearOfEra = shifted - era * 400
@@ -105,7 +105,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 
-    private static func civil(_ daysSinceEpoch: Int64) -> (Int, Int, Int) {
+    static func civil(_ daysSinceEpoch: Int64) -> (Int, Int, Int) {
         let shifted = daysSinceEpoch + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
         let dayOfEra = shifted - era * 146_097
@@ -177,10 +177,20 @@ extension Timestamp: CustomStringConvertible, Codable {
 extension Timestamp: PostgresEncodable, PostgresDecodable {
     public static let postgresType: UInt32 = 1_184
     public static let postgresArrayType: UInt32 = 1_185
-    public var postgresText: String? { self.description }
+    public static let postgresFormat = PostgresFormat.binary
+    public var postgresText: String? { PostgresTime(self).description }
+
+    public func encode(into buffer: inout PostgresBuffer) -> Bool { PostgresTime(self).encode(into: &buffer) }
 
     public init(_ cell: PostgresCell) throws {
-        guard let value = cell.text.flatMap(Timestamp.init) else { throw cell.fail("a finite time in UTC") }
+        guard let value = (try? PostgresTime(cell))?.timestamp, Self.writable.contains(value.microseconds) else {
+            throw cell.fail("a finite time in UTC")
+        }
         self = value
     }
+
+    /// What RFC 3339 can write.
+    private static let writable =
+        daysSinceEpoch(year: 1, month: 1, day: 1) * 86_400_000_000..<daysSinceEpoch(year: 10_000, month: 1, day: 1)
+        * 86_400_000_000
 }

@@ -40,7 +40,10 @@ extension Identifier: CustomStringConvertible, Codable {
 extension Identifier: PostgresEncodable, PostgresDecodable {
     public static var postgresType: UInt32 { UUID.postgresType }
     public static var postgresArrayType: UInt32 { UUID.postgresArrayType }
+    public static var postgresFormat: PostgresFormat { .binary }
     public var postgresText: String? { self.description }
+
+    public func encode(into buffer: inout PostgresBuffer) -> Bool { self.uuid.encode(into: &buffer) }
 
     public init(_ cell: PostgresCell) throws {
         self.init(try UUID(cell))

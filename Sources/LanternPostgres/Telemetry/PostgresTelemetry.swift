@@ -1,0 +1,160 @@
+import CoreMetrics
+import Logging
+import Synchronization
+import Tracing
+
+/// Spans, metrics and slow lines of a pool, by the OpenTelemetry conventions for database clients.
+final class PostgresTelemetry: Sendable {
+    private let factory: any MetricsFactory
+    private let infos = Mutex<[String: StatementInfo]>([:])
+    private let idle: Meter
+    private let used: Meter
+    private let wait: Timer
+    private let server: String
+    private let namespace: String
+    private let slow: Duration
+    private let logger: Logger
+    /// Of several statements in one round trip.
+    let batch: StatementInfo
+
+    init(_ configuration: PostgresConfiguration, logger: Logger) {
+        let factory = MetricsSystem.factory
+        self.factory = factory
+        self.slow = configuration.slowStatement
+        self.logger = logger
+        let name = ("db_client_connection_pool_name", configuration.applicationName)
+        self.idle = Meter(
+            label: "db_client_connections", dimensions: [("db_client_connection_state", "idle"), name], factory: factory
+        )
+        self.used = Meter(
+            label: "db_client_connections", dimensions: [("db_client_connection_state", "used"), name], factory: factory
+        )
+        self.wait = Timer(label: "db_client_connection_wait_time_seconds", dimensions: [name], factory: factory)
+        (self.server, self.namespace) = Self.address(of: configuration.url)
+        self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), factory)
+    }
+
+    /// Host and database of a connection URI; never user or password.
+    static func address(of url: String) -> (server: String, namespace: String) {
+        guard let scheme = url.firstRange(of: "://") else { return ("", "") }
+        // Up to the last "@" it is user and password, however they were written.
+        let whole = url[scheme.upperBound...]
+        let location = whole.prefix { $0 != "?" }
+        // A "?" that nobody escaped may be one of the password: then nothing can be told apart, and nothing is shown.
+        if !location.contains("@"), whole.contains("@") { return ("", "") }
+        let rest = location.lastIndex(of: "@").map { whole[whole.index(after: $0)...] } ?? whole
+        let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+        let authority = rest[..<slash]
+        let path = slash < rest.endIndex && rest[slash] == "/" ? rest[rest.index(after: slash)...] : ""
+        return (String(authority), String(path.prefix { $0 != "?" }))
+    }
+
+    func waited(_ duration: Duration) {
+        self.wait.recordNanoseconds(duration.nanoseconds)
+    }
+
+    func connections(idle: Int, used: Int) {
+        self.idle.set(idle)
+        self.used.set(used)
+    }
+
+    // MARK: - Statements
+
+    func info(_ text: String) -> StatementInfo {
+        self.infos.withLock { infos in
+            if let info = infos[text] { return info }
+            let info = Self.makeInfo(StatementSummary(text), self.factory)
+            // Statements are written by programmers, so there are few; a program that builds them is not to fill memory.
+            if infos.count < 1_000 { infos[text] = info }
+            return info
+        }
+    }
+
+    private static func makeInfo(_ summary: StatementSummary, _ factory: any MetricsFactory) -> StatementInfo {
+        StatementInfo(summary) { error in
+            Timer(
+                label: "db_client_operation_duration_seconds",
+                dimensions: [
+                    ("db_system_name", "postgresql"), ("db_operation_name", summary.operation),
+                    ("db_collection_name", summary.collection), ("error_type", error),
+                ],
+                factory: factory
+            )
+        }
+    }
+
+    /// Runs `operation` as the given statement. Outside any trace there is no span, so that a loop that polls does not
+    /// fill the trace store with lonely roots.
+    func measure<Value>(_ sql: SQL, _ info: StatementInfo, _ operation: () async throws -> Value) async throws -> Value {
+        let start = ContinuousClock.now
+        guard InstrumentationContext.current != nil else {
+            do {
+                let value = try await operation()
+                self.succeeded(sql, info, start)
+                return value
+            } catch {
+                throw self.failed(sql, info, start, error, nil)
+            }
+        }
+        return try await withSpan(info.name, ofKind: .client) { span in
+            do {
+                let value = try await operation()
+                self.describe(span, sql, info, nil)
+                self.succeeded(sql, info, start)
+                return value
+            } catch {
+                throw self.failed(sql, info, start, error, span)
+            }
+        }
+    }
+
+    private func succeeded(_ sql: SQL, _ info: StatementInfo, _ start: ContinuousClock.Instant) {
+        let duration = start.duration(to: .now)
+        info.timer.recordNanoseconds(duration.nanoseconds)
+        if duration >= self.slow { self.tellSlow(sql, info, duration) }
+    }
+
+    private func failed(
+        _ sql: SQL, _ info: StatementInfo, _ start: ContinuousClock.Instant, _ error: any Error, _ span: (any Span)?
+    ) -> any Error {
+        let duration = start.duration(to: .now)
+        let error = (error as? NeverSent)?.cause ?? error
+        let type = Self.errorType(error)
+        info.timer(failing: type).recordNanoseconds(duration.nanoseconds)
+        if let span { self.describe(span, sql, info, (type, (error as? PostgresError)?.sqlState)) }
+        if duration >= self.slow { self.tellSlow(sql, info, duration) }
+        return error
+    }
+
+    /// All at once: each change of a span's attributes by itself costs as much as several of them together.
+    private func describe(_ span: any Span, _ sql: SQL, _ info: StatementInfo, _ failure: (type: String, state: String?)?) {
+        guard span.isRecording else { return }
+        var attributes = [String: SpanAttribute](minimumCapacity: 10)
+        attributes["db.system.name"] = "postgresql"
+        attributes["db.operation.name"] = .string(info.summary.operation)
+        if !info.summary.collection.isEmpty { attributes["db.collection.name"] = .string(info.summary.collection) }
+        attributes["db.query.summary"] = .string(info.name)
+        attributes["db.query.text"] = .string(sql.text)
+        attributes["db.namespace"] = .string(self.namespace)
+        attributes["server.address"] = .string(self.server)
+        if let failure {
+            attributes["error.type"] = .string(failure.type)
+            if let state = failure.state { attributes["db.response.status_code"] = .string(state) }
+        }
+        span.attributes = SpanAttributes(attributes)
+    }
+
+    private func tellSlow(_ sql: SQL, _ info: StatementInfo, _ duration: Duration) {
+        self.logger.warning(
+            "slow statement",
+            metadata: [
+                "db.query.summary": "\(info.name)", "db.query.text": "\(sql.text.prefix(2_000))",
+                "duration_ms": .stringConvertible(Double(duration.nanoseconds / 1_000) / 1_000),
+            ]
+        )
+    }
+
+    private static func errorType(_ error: any Error) -> String {
+        (error as? PostgresError)?.code.rawValue ?? (error is CancellationError ? "cancelled" : "other")
+    }
+}
