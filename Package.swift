@@ -191,7 +191,8 @@ let package = Package(
         .executableTarget(
             name: "LanternCLI",
             dependencies: [
-                "LanternKafkaTesting", "LanternLocal", "LanternTracing", httpClient, lifecycle, nioCore, nioHTTP1,
+                "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternPostgres",
+                "LanternTracing", "OrderService", httpClient, lifecycle, nioCore, nioHTTP1,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

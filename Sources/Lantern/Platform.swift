@@ -23,7 +23,8 @@ public final class Platform: Sendable {
         var timers: [any Service] = []
         var routes: [@Sendable (Router<PlatformContext>) -> Void] = []
         var idempotency: PostgresIdempotency?
-        var migratesConsumer = false
+        /// What the service's database is made of, in the order in which it is brought up to date.
+        var schema: [ServiceSchema.Component] = []
         var checksKafka = false
         var keys: (any KeySource)?
     }
@@ -49,22 +50,20 @@ public final class Platform: Sendable {
         configuration.maximumConnections = try self.settings.value(
             "DATABASE_POOL_SIZE", default: 10, "a whole number from 2 to 1000"
         ) { Int($0).flatMap { (2...1_000).contains($0) ? $0 : nil } }
+        // Who names a direct way as well goes through a pooler otherwise.
+        configuration.isPooled = self.settings.string("DATABASE_DIRECT_URL") != nil
         let client = PostgresClient(configuration: configuration, logger: self.logger)
         // Behind a transaction pooler the advisory lock of the migrations would be nobody's.
         let direct = try self.directClient(for: client)
         self.readiness.add("postgres", required: true) { try await client.ping() }
-        let component = self.name
-        let logger = self.logger
         let idempotency = PostgresIdempotency(database: client)
         self.parts.withLock { parts in
             parts.databases.append(client)
             if direct !== client { parts.databases.append(direct) }
             parts.idempotency = idempotency
-            parts.steps.append {
-                try await direct.migrate(PostgresIdempotency.component, PostgresIdempotency.migrations, logger: logger)
-                try await direct.migrate(component, migrations, logger: logger)
-            }
         }
+        self.migrate(PostgresIdempotency.component, PostgresIdempotency.migrations, direct)
+        self.migrate(self.name, migrations, direct)
         self.every(.seconds(3_600), "expire-idempotency-keys") { try await idempotency.expire() }
         return client
     }
@@ -81,10 +80,8 @@ public final class Platform: Sendable {
             outbox: outbox, database: database, direct: direct, kafka: kafka, signal: signal, logger: logger
         )
         let gate = self.startGate
+        self.migrate(OutboxSchema.component, OutboxSchema.migrations, direct)
         self.parts.withLock { parts in
-            parts.steps.append {
-                try await direct.migrate(OutboxSchema.component, OutboxSchema.migrations, logger: logger)
-            }
             parts.relays.append(Gated(gate: gate, service: relay))
         }
         return outbox
@@ -117,17 +114,9 @@ public final class Platform: Sendable {
             kafka: try self.kafka(role: group), topics: topics, group: group, database: database, handler: handler,
             logger: self.logger, ready: { try await gate.wait() }
         )
-        let logger = self.logger
         let direct = try self.directClient(for: database)
-        self.parts.withLock { parts in
-            if !parts.migratesConsumer {
-                parts.migratesConsumer = true
-                parts.steps.append {
-                    try await direct.migrate(ConsumerSchema.component, ConsumerSchema.migrations, logger: logger)
-                }
-            }
-            parts.consumers.append(consumer)
-        }
+        self.migrate(ConsumerSchema.component, ConsumerSchema.migrations, direct)
+        self.parts.withLock { $0.consumers.append(consumer) }
     }
 
     /// Runs `work` again and again, `interval` after it ended. A failure is logged and the next round comes all the same.
@@ -155,6 +144,16 @@ public final class Platform: Sendable {
         self.parts.withLock { $0.steps.append(step) }
     }
 
+    /// Brings a component up to date at start, once.
+    private func migrate(_ component: String, _ migrations: [Migration], _ database: PostgresClient) {
+        let logger = self.logger
+        self.parts.withLock { parts in
+            guard !parts.schema.contains(where: { $0.name == component }) else { return }
+            parts.schema.append(.init(name: component, migrations: migrations))
+            parts.steps.append { try await database.migrate(component, migrations, logger: logger) }
+        }
+    }
+
     /// A client whose sessions are its own, for leaders: `DATABASE_DIRECT_URL`, or the pool's own server.
     public func directClient(for database: PostgresClient) throws -> PostgresClient {
         guard let url = self.settings.string("DATABASE_DIRECT_URL") else { return database }
@@ -172,7 +171,8 @@ public final class Platform: Sendable {
             do {
                 for step in steps { try await step() }
                 break
-            } catch let error as PostgresError where error.code == .migration {
+            } catch let error as PostgresError where error.code == .migration || error.code == .pooled {
+                // Waiting does not help.
                 throw error
             } catch let error as ConfigurationError {
                 // Waiting does not make a wrong setting right.
@@ -192,7 +192,7 @@ public final class Platform: Sendable {
         self.logger.info("started", metadata: ["version": "\(LanternVersion.current)"])
     }
 
-    private func databaseURL() throws -> String {
+    func databaseURL() throws -> String {
         let url = try self.settings.required("DATABASE_URL", "a libpq connection URI, postgresql://…")
         guard url.hasPrefix("postgresql://") || url.hasPrefix("postgres://") else {
             throw ConfigurationError(

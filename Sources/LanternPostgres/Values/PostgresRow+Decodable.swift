@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 extension PostgresRow {
     /// The row as a `Decodable` value: each key is a column, `customerID` also one named `customer_id`.
