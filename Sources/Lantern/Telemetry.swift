@@ -249,11 +249,15 @@ public struct Telemetry: Sendable {
                 name: "OTEL_EXPORTER_OTLP_HEADERS", value: "***", expected: "name=value pairs that HTTP can carry"
             )
         }
-        let timeout = try settings.milliseconds(
+        var timeout = try settings.milliseconds(
             settings.string("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT") == nil
                 ? "OTEL_EXPORTER_OTLP_TIMEOUT" : "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
             default: .seconds(10)
         )
+        // 0 is no limit of an attempt's own: that of its batch remains.
+        if timeout == .zero {
+            timeout = try settings.milliseconds("OTEL_BSP_EXPORT_TIMEOUT", default: .seconds(30))
+        }
         let compression = either("COMPRESSION") ?? "none"
         guard compression == "gzip" || compression == "none" else {
             throw ConfigurationError(

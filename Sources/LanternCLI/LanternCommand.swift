@@ -8,7 +8,10 @@ struct LanternCommand: AsyncParsableCommand {
         abstract: "Runs, shows and checks a Lantern platform.",
         discussion: "Exit codes: 0 all is well, 1 something is wrong, 2 the command was misused or cannot run.",
         version: "0.1.0",
-        subcommands: [UpCommand.self, DownCommand.self, StatusCommand.self, BrokerCommand.self, DemoCommand.self, MigrateCommand.self]
+        subcommands: [
+            UpCommand.self, DownCommand.self, StatusCommand.self, BrokerCommand.self, DemoCommand.self,
+            MigrateCommand.self,
+        ]
     )
 
     static func main() async {

@@ -62,7 +62,10 @@ struct MigrateCommand: AsyncParsableCommand {
                     ["COMPONENT", "VERSION", "NAME", "APPLIED"],
                     all.flatMap { status in
                         status.steps.map { step in
-                            [status.component, "\(step.version)", step.name, step.appliedAt.map { "\($0)" } ?? "pending"]
+                            [
+                                status.component, "\(step.version)", step.name,
+                                step.appliedAt.map { "\($0)" } ?? "pending",
+                            ]
                         }
                     }
                 )

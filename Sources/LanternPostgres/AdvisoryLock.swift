@@ -29,7 +29,8 @@ public struct AdvisoryLock: Sendable {
         defer { session.close() }
         while true {
             let results = try await session.run(
-                ["SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"], loss: .nothing, isAlone: true
+                ["SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"], loss: .nothing,
+                isAlone: true
             )
             if let row = results.first?.first, try row("locked", as: Bool.self) { break }
             try await Task.sleep(for: retry)

@@ -87,7 +87,8 @@ extension PostgresClient {
         return try await self.transaction { tx in
             let table = try await tx.query("SELECT FROM pg_class WHERE oid = to_regclass('lantern_migration')")
             guard !table.isEmpty else {
-                return MigrationStatus(component: component, steps: migrations.map { .init(version: $0.version, name: $0.name) })
+                return MigrationStatus(
+                    component: component, steps: migrations.map { .init(version: $0.version, name: $0.name) })
             }
             return try await Self.status(component, migrations, in: tx)
         }
@@ -109,7 +110,8 @@ extension PostgresClient {
         let applied = try await tx.query(
             "SELECT version, name, checksum, applied_at FROM lantern_migration WHERE component = \(component) ORDER BY version"
         )
-        var status = MigrationStatus(component: component, steps: migrations.map { .init(version: $0.version, name: $0.name) })
+        var status = MigrationStatus(
+            component: component, steps: migrations.map { .init(version: $0.version, name: $0.name) })
         if applied.count > migrations.count {
             status.conflict =
                 "\(component): the database is at version \(applied.count), this program knows \(migrations.count)"
@@ -119,7 +121,8 @@ extension PostgresClient {
             let migration = migrations[index]
             let checksum = try await Self.checksum(of: migration, in: tx)
             if try row("version", as: Int.self) != migration.version {
-                status.conflict = status.conflict ?? "\(component): step \(migration.version) is missing in the database"
+                status.conflict =
+                    status.conflict ?? "\(component): step \(migration.version) is missing in the database"
             } else if try row("checksum", as: String.self) != checksum {
                 status.conflict =
                     status.conflict

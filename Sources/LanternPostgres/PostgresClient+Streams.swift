@@ -67,7 +67,9 @@ extension PostgresTransaction {
 
 extension SQL {
     fileprivate static func copy(into table: String, _ columns: [String]) -> SQL {
-        func quoted(_ name: some StringProtocol) -> String { "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\"" }
+        func quoted(_ name: some StringProtocol) -> String {
+            "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+        }
         let name = table.split(separator: ".", maxSplits: 1).map { quoted($0) }.joined(separator: ".")
         return SQL(unchecked: "COPY \(name) (\(columns.map { quoted($0) }.joined(separator: ", "))) FROM STDIN")
     }
@@ -174,12 +176,15 @@ extension Driver {
         return try await self.read(StreamReader(self, loss)) { try await body(PostgresRowStream(reader: $0)) }
     }
 
-    fileprivate func copyOut<Value>(_ sql: SQL, _ body: (PostgresCopyStream) async throws -> Value) async throws -> Value {
+    fileprivate func copyOut<Value>(
+        _ sql: SQL, _ body: (PostgresCopyStream) async throws -> Value
+    ) async throws -> Value {
         _ = try await self.perform(.openCopy(sql), .nothing, isAlone: false)
         return try await self.read(StreamReader(self, .nothing)) { try await body(PostgresCopyStream(reader: $0)) }
     }
 
-    private func read<Value>(_ reader: StreamReader, _ body: (StreamReader) async throws -> Value) async throws -> Value {
+    private func read<Value>(_ reader: StreamReader, _ body: (StreamReader) async throws -> Value) async throws -> Value
+    {
         do {
             let value = try await body(reader)
             await reader.end()
@@ -204,12 +209,16 @@ extension Driver {
             }.result
             // The server's own reason, where that is why writing failed.
             if case .failure(let reason as PostgresError) = ended, reason.code == .connectionLost { self.close() }
-            if case .failure(let reason as PostgresError) = ended, reason.sqlState != "57014", (error as? PostgresError) != nil {
+            if case .failure(let reason as PostgresError) = ended, reason.sqlState != "57014",
+                (error as? PostgresError) != nil
+            {
                 throw reason
             }
             throw error
         }
-        guard case .results(let results) = try await self.perform(.endCopy(failure: nil), loss, isAlone: false) else { return 0 }
+        guard case .results(let results) = try await self.perform(.endCopy(failure: nil), loss, isAlone: false) else {
+            return 0
+        }
         return results.last?.affectedRows ?? 0
     }
 }

@@ -176,7 +176,8 @@ extension Driver {
     func refusePooler() async throws {
         let error = PostgresError(
             code: .pooled,
-            message: "this needs a session, and the connection leads through a transaction pooler: use a direct connection")
+            message:
+                "this needs a session, and the connection leads through a transaction pooler: use a direct connection")
         if self.configuration.isPooled { throw error }
         let results = try await self.run(["SELECT pg_backend_pid()"], loss: .nothing, isAlone: true)
         guard let row = results.first?.first, try row.decode(Int32.self) == self.backendProcessID else { throw error }

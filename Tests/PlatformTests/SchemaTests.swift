@@ -11,7 +11,9 @@ extension PlatformTests {
     @Suite("The schema of a service, before and after it runs")
     struct SchemaTests {
         private func components(_ database: PostgresClient) async throws -> Set<String> {
-            Set(try await database.query("SELECT DISTINCT component FROM lantern_migration").map { try $0("component") })
+            Set(
+                try await database.query("SELECT DISTINCT component FROM lantern_migration").map { try $0("component") }
+            )
         }
 
         @Test("a running service has applied what its schema says, and nothing else")
@@ -56,13 +58,15 @@ extension PlatformTests {
             let database = PostgresClient(
                 configuration: PostgresConfiguration(url: url, applicationName: "test"), logger: Logger(label: "test"))
             defer { database.close() }
-            try await database.query("UPDATE lantern_migration SET checksum = 'other' WHERE component = 'order' AND version = 1")
+            try await database.query(
+                "UPDATE lantern_migration SET checksum = 'other' WHERE component = 'order' AND version = 1")
             let changed = try #require(try await schema.status().first { $0.component == "order" }?.conflict)
             #expect(changed.contains("has changed since it was applied"))
             let refused = await #expect(throws: PostgresError.self) { try await schema.migrate() }
             #expect(refused?.code == .migration)
             try await database.query(
-                "INSERT INTO lantern_migration (component, version, name, checksum) VALUES ('outbox', 999, 'later', 'x')")
+                "INSERT INTO lantern_migration (component, version, name, checksum) VALUES ('outbox', 999, 'later', 'x')"
+            )
             let ahead = try #require(try await schema.status().first { $0.component == "outbox" }?.conflict)
             #expect(ahead.contains("this program knows"))
         }

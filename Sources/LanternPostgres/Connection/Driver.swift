@@ -162,7 +162,8 @@ final class Driver: Sendable {
     /// - Throws: ``PostgresError``, or ``NeverSent``.
     func run(_ statements: [SQL], loss: Request.Loss, isAlone: Bool) async throws -> [PostgresResult] {
         for statement in statements { try statement.parameters.check() }
-        guard case .results(let results) = try await self.perform(.statements(statements), loss, isAlone: isAlone) else {
+        guard case .results(let results) = try await self.perform(.statements(statements), loss, isAlone: isAlone)
+        else {
             throw PostgresError(code: .server, message: "the answer is not that of a statement")
         }
         return results

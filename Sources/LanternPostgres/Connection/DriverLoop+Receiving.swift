@@ -111,10 +111,12 @@ extension DriverLoop {
             self.driver.close()
             return self.finishHead(
                 failing: PostgresError(
-                    code: .server, message: "the statement left a transaction open; transactions are made with transaction(_:)"))
+                    code: .server,
+                    message: "the statement left a transaction open; transactions are made with transaction(_:)"))
         }
         guard let error = request.error else { return self.finishHead(.results(request.results)) }
-        let wasHit = error.sqlState == "57014" && self.cancelling.isUnderWay && !request.isCancelled.load(ordering: .relaxed)
+        let wasHit =
+            error.sqlState == "57014" && self.cancelling.isUnderWay && !request.isCancelled.load(ordering: .relaxed)
         if request.isAlone, request.isStale || wasHit, request.attempts < 3 {
             // Its statement had no effect: prepared anew, or once more after a cancel that was meant for another.
             _ = self.popHead()
@@ -125,7 +127,8 @@ extension DriverLoop {
         if request.isStale {
             return self.finishHead(
                 failing: PostgresError(
-                    code: .stalePlan, message: "a prepared statement was gone or changed; the transaction may be tried again",
+                    code: .stalePlan,
+                    message: "a prepared statement was gone or changed; the transaction may be tried again",
                     sqlState: error.sqlState))
         }
         self.finishHead(failing: self.judged(error, request))

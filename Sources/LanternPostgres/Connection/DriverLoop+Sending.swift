@@ -77,7 +77,9 @@ extension DriverLoop {
             entry.name = name
             request.parts.append(Request.Part(entry: entry, isPrepare: true))
             let types = entry.types.map { Oid($0) }
-            guard PQsendPrepare(self.connection, name, statement.text, Int32(types.count), types) == 1 else { return false }
+            guard PQsendPrepare(self.connection, name, statement.text, Int32(types.count), types) == 1 else {
+                return false
+            }
         }
         request.parts.append(Request.Part(entry: entry))
         return self.scratch.send(statement.parameters) { parameters in
@@ -132,7 +134,8 @@ extension DriverLoop {
             if head.position == 0 {
                 let status = bytes.withUnsafeBytes { bytes in
                     PQputCopyData(
-                        self.connection, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(clamping: bytes.count))
+                        self.connection, bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
+                        Int32(clamping: bytes.count))
                 }
                 if status == 0 { return }
                 head.position = 1
@@ -219,7 +222,8 @@ struct ParameterScratch {
                             body(
                                 Pointers(
                                     count: Int32(clamping: parameters.count), types: types.baseAddress,
-                                    values: values.baseAddress, lengths: lengths.baseAddress, formats: formats.baseAddress
+                                    values: values.baseAddress, lengths: lengths.baseAddress,
+                                    formats: formats.baseAddress
                                 )
                             )
                         }

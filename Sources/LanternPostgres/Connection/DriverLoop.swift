@@ -77,7 +77,8 @@ final class DriverLoop {
         case .unknown:
             return PostgresError(
                 code: .unknownOutcome,
-                message: "the connection broke while the statement was under way, which may have taken effect: \(end.message)"
+                message:
+                    "the connection broke while the statement was under way, which may have taken effect: \(end.message)"
             )
         case .nothing:
             return request.isCancelled.load(ordering: .relaxed) ? .cancelledByTask : end
@@ -187,7 +188,8 @@ final class DriverLoop {
         if case .requested(let time) = self.cancelling, time.duration(to: .now) > self.configuration.cancelTimeout {
             return PostgresError(code: .timeout, message: "the server did not take a cancel request in time")
         }
-        if let since = self.inFlight.first?.cancelledSince, since.duration(to: .now) > self.configuration.cancelTimeout {
+        if let since = self.inFlight.first?.cancelledSince, since.duration(to: .now) > self.configuration.cancelTimeout
+        {
             return PostgresError(code: .timeout, message: "the server did not answer a cancelled statement in time")
         }
         guard !self.inFlight.isEmpty, self.deadline <= .now else { return nil }

@@ -49,7 +49,8 @@ final class StatementCache {
 
     /// Name of a statement to deallocate on the server, where there are more than there may be.
     func evict() -> String? {
-        while self.entries.count > self.capacity, let oldest = self.entries.values.min(by: { $0.lastUse < $1.lastUse }) {
+        while self.entries.count > self.capacity, let oldest = self.entries.values.min(by: { $0.lastUse < $1.lastUse })
+        {
             self.entries[oldest.text] = nil
             if let name = oldest.name { return name }
         }

@@ -70,7 +70,8 @@ final class Pool: Sendable {
         }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let (decision, effects) = self.state.withLock { state -> (PoolState<Driver>.Decision, PoolState<Driver>.Effects) in
+                let (decision, effects) = self.state.withLock {
+                    state -> (PoolState<Driver>.Decision, PoolState<Driver>.Effects) in
                     if Task.isCancelled { return (.refuse(.cancelledByTask), PoolState<Driver>.Effects()) }
                     let (decision, effects) = state.pool.acquire(use, id, patience: patience, now: .now)
                     if case .wait = decision { state.continuations[id] = continuation }

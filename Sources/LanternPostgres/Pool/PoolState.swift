@@ -109,7 +109,8 @@ struct PoolState<Connection: PooledConnection> {
         if self.isClosed { return (.refuse(PostgresError(code: .closed, message: "the pool is closed")), effects) }
         if let connection = self.lease(use, &effects, now: now) { return (.lease(connection), effects) }
         if self.slots.isEmpty, let failingSince, let lastAttempt, let lastFailure,
-            failingSince.duration(to: lastAttempt) > self.limits.outage, lastAttempt.duration(to: now) < self.limits.outage
+            failingSince.duration(to: lastAttempt) > self.limits.outage,
+            lastAttempt.duration(to: now) < self.limits.outage
         {
             // Nobody is to wait for a server that has been away for long; but somebody has to look whether it is back.
             self.connectAsNeeded(&effects, now, atLeast: 1)
@@ -120,7 +121,8 @@ struct PoolState<Connection: PooledConnection> {
             return (.refuse(PostgresError(code: .poolExhausted, message: message)), effects)
         }
         self.number += 1
-        let waiter = Waiter(id: id, number: self.number, deadline: now + min(patience ?? self.limits.patience, self.limits.patience))
+        let waiter = Waiter(
+            id: id, number: self.number, deadline: now + min(patience ?? self.limits.patience, self.limits.patience))
         if use == .shared { self.shared.append(waiter) } else { self.alone.append(waiter) }
         self.reserve()
         self.connectAsNeeded(&effects, now)
@@ -244,7 +246,9 @@ struct PoolState<Connection: PooledConnection> {
         if self.isClosed { return nil }
         var times = [self.shared.map { $0.deadline }.min(), self.alone.map { $0.deadline }.min()].compactMap { $0 }
         if let nextConnect, self.connecting == 0, self.wanted > 0 { times.append(nextConnect) }
-        if self.slots.count > self.limits.minimum, let oldest = self.slots.filter({ $0.isIdle }).map({ $0.lastUse }).min() {
+        if self.slots.count > self.limits.minimum,
+            let oldest = self.slots.filter({ $0.isIdle }).map({ $0.lastUse }).min()
+        {
             times.append(oldest + self.limits.idle)
         }
         if let expiry = self.slots.filter({ $0.isIdle }).map({ $0.expires }).min() { times.append(expiry) }

@@ -11,6 +11,8 @@ final class PostgresTelemetry: Sendable {
     private let used: Meter
     private let wait: Timer
     private let server: String
+    /// Where it is not PostgreSQL's own, as the conventions want it.
+    private let port: Int64?
     private let namespace: String
     private let slow: Duration
     private let logger: Logger
@@ -30,7 +32,9 @@ final class PostgresTelemetry: Sendable {
             label: "db_client_connections", dimensions: [("db_client_connection_state", "used"), name], factory: factory
         )
         self.wait = Timer(label: "db_client_connection_wait_time_seconds", dimensions: [name], factory: factory)
-        (self.server, self.namespace) = Self.address(of: configuration.url)
+        let address = Self.address(of: configuration.url)
+        (self.server, self.port) = Self.hostAndPort(address.server)
+        self.namespace = address.namespace
         self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), factory)
     }
 
@@ -47,6 +51,19 @@ final class PostgresTelemetry: Sendable {
         let authority = rest[..<slash]
         let path = slash < rest.endIndex && rest[slash] == "/" ? rest[rest.index(after: slash)...] : ""
         return (String(authority), String(path.prefix { $0 != "?" }))
+    }
+
+    /// Host and port of an authority; the whole where it names several hosts.
+    static func hostAndPort(_ authority: String) -> (host: String, port: Int64?) {
+        guard !authority.contains(",") else { return (authority, nil) }
+        var host = authority[...]
+        var port: Int64?
+        if let colon = authority.lastIndex(of: ":"), authority[colon...].contains("]") == false {
+            host = authority[..<colon]
+            port = Int64(authority[authority.index(after: colon)...])
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return (String(host), port == 5_432 ? nil : port)
     }
 
     func waited(_ duration: Duration) {
@@ -85,7 +102,8 @@ final class PostgresTelemetry: Sendable {
 
     /// Runs `operation` as the given statement. Outside any trace there is no span, so that a loop that polls does not
     /// fill the trace store with lonely roots.
-    func measure<Value>(_ sql: SQL, _ info: StatementInfo, _ operation: () async throws -> Value) async throws -> Value {
+    func measure<Value>(_ sql: SQL, _ info: StatementInfo, _ operation: () async throws -> Value) async throws -> Value
+    {
         let start = ContinuousClock.now
         guard InstrumentationContext.current != nil else {
             do {
@@ -127,7 +145,9 @@ final class PostgresTelemetry: Sendable {
     }
 
     /// All at once: each change of a span's attributes by itself costs as much as several of them together.
-    private func describe(_ span: any Span, _ sql: SQL, _ info: StatementInfo, _ failure: (type: String, state: String?)?) {
+    private func describe(
+        _ span: any Span, _ sql: SQL, _ info: StatementInfo, _ failure: (type: String, state: String?)?
+    ) {
         guard span.isRecording else { return }
         var attributes = [String: SpanAttribute](minimumCapacity: 10)
         attributes["db.system.name"] = "postgresql"
@@ -136,7 +156,8 @@ final class PostgresTelemetry: Sendable {
         attributes["db.query.summary"] = .string(info.name)
         attributes["db.query.text"] = .string(sql.text)
         attributes["db.namespace"] = .string(self.namespace)
-        attributes["server.address"] = .string(self.server)
+        if !self.server.isEmpty { attributes["server.address"] = .string(self.server) }
+        if let port { attributes["server.port"] = .int64(port) }
         if let failure {
             attributes["error.type"] = .string(failure.type)
             if let state = failure.state { attributes["db.response.status_code"] = .string(state) }

@@ -46,6 +46,7 @@ final class StatementInfo: Sendable {
         case "LISTEN", "UNLISTEN": method = "NotificationChannel"
         default: return
         }
-        throw PostgresError(code: .wrongMethod, message: "\(self.summary.operation) is not run as a query: use \(method)")
+        throw PostgresError(
+            code: .wrongMethod, message: "\(self.summary.operation) is not run as a query: use \(method)")
     }
 }

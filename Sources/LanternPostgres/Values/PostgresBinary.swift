@@ -22,7 +22,8 @@ enum PostgresType {
     ]
     /// Of the arrays of those, with the type of their elements.
     private static let arrays: [UInt32: UInt32] = [
-        1_000: bool, 1_001: bytea, 1_003: name, 1_016: int8, 1_005: int2, 1_007: int4, 1_009: text, 1_028: oid, 199: json,
+        1_000: bool, 1_001: bytea, 1_003: name, 1_016: int8, 1_005: int2, 1_007: int4, 1_009: text, 1_028: oid,
+        199: json,
         1_014: bpchar, 1_015: varchar, 1_185: timestamptz, 1_231: numeric, 2_951: uuid, 3_807: jsonb,
     ]
 
@@ -155,7 +156,9 @@ struct BinaryArray {
         var bounds: [Int32] = []
         var total = count == 0 ? 0 : 1
         for _ in 0..<count {
-            guard let size = reader.integer(Int32.self), size >= 0, let bound = reader.integer(Int32.self) else { return nil }
+            guard let size = reader.integer(Int32.self), size >= 0, let bound = reader.integer(Int32.self) else {
+                return nil
+            }
             sizes.append(Int(size))
             bounds.append(bound)
             let (product, overflow) = total.multipliedReportingOverflow(by: Int(size))

@@ -114,7 +114,9 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
     private var plain: DecodingError {
         .typeMismatch(
             String.self,
-            .init(codingPath: self.codingPath, debugDescription: "column \(self.cell.column) holds one value, and is no JSON"))
+            .init(
+                codingPath: self.codingPath,
+                debugDescription: "column \(self.cell.column) holds one value, and is no JSON"))
     }
 
     func decodeNil() -> Bool { self.cell.isNull }

@@ -48,7 +48,8 @@ public struct PostgresTime: Hashable, Comparable, Sendable, CustomStringConverti
         var fraction = rest % 1_000_000 == 0 ? "" : "." + pad(rest % 1_000_000, 6)
         while fraction.hasSuffix("0") { fraction.removeLast() }
         return pad(Int64(year > 0 ? year : 1 - year), 4) + "-" + pad(Int64(month), 2) + "-" + pad(Int64(dayOfMonth), 2)
-            + " " + pad(seconds / 3_600, 2) + ":" + pad(seconds / 60 % 60, 2) + ":" + pad(seconds % 60, 2) + fraction + "+00"
+            + " " + pad(seconds / 3_600, 2) + ":" + pad(seconds / 60 % 60, 2) + ":" + pad(seconds % 60, 2) + fraction
+            + "+00"
             + (year > 0 ? "" : " BC")
     }
 
@@ -71,7 +72,8 @@ public struct PostgresTime: Hashable, Comparable, Sendable, CustomStringConverti
             let twin = ((year % 400) + 400) % 400 + 2_000
             guard let time = Timestamp("\(twin)\(body[dash...])") else { return nil }
             let days =
-                Timestamp.daysSinceEpoch(year: year, month: 1, day: 1) - Timestamp.daysSinceEpoch(year: twin, month: 1, day: 1)
+                Timestamp.daysSinceEpoch(year: year, month: 1, day: 1)
+                - Timestamp.daysSinceEpoch(year: twin, month: 1, day: 1)
             let (shift, isTooFar) = days.multipliedReportingOverflow(by: 86_400_000_000)
             let (value, overflow) = PostgresTime(time).microseconds.addingReportingOverflow(shift)
             guard !isTooFar, !overflow else { return nil }

@@ -48,12 +48,14 @@ struct SQLParameters: Sendable {
         }
         if self.isTooLong {
             throw PostgresError(
-                code: .invalidParameter, message: "the parameters are longer than a message to the server can be (1 GiB)")
+                code: .invalidParameter,
+                message: "the parameters are longer than a message to the server can be (1 GiB)")
         }
         if self.items.count > 65_535 {
             throw PostgresError(
                 code: .invalidParameter,
-                message: "the statement has \(self.items.count) parameters, the protocol allows 65,535: bind arrays and unnest them"
+                message:
+                    "the statement has \(self.items.count) parameters, the protocol allows 65,535: bind arrays and unnest them"
             )
         }
     }
