@@ -11,7 +11,14 @@ public struct PlatformContext: RequestContext {
     /// Largest body in bytes.
     public var maxUploadSize: Int { 1 << 20 }
 
-    private var authentication: Result<Principal, Problem>?
+    /// Behind one reference: the context is copied again and again on its way.
+    private final class Authentication: Sendable {
+        let result: Result<Principal, Problem>
+
+        init(_ result: Result<Principal, Problem>) { self.result = result }
+    }
+
+    private var authentication: Authentication?
 
     public init(source: ApplicationRequestContextSource) {
         self.coreContext = .init(source: source)
@@ -22,17 +29,17 @@ public struct PlatformContext: RequestContext {
     var route: String? { self.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } }
 
     /// Who asks, if a valid token came with the request.
-    public var principal: Principal? { try? self.authentication?.get() }
+    public var principal: Principal? { try? self.authentication?.result.get() }
 
     mutating func authenticated(_ result: Result<Principal, Problem>) {
-        self.authentication = result
+        self.authentication = Authentication(result)
     }
 
     /// Who asks.
     /// - Throws: ``Problem`` 401 where there is no token or it is not valid.
     public func requirePrincipal() throws -> Principal {
         guard let authentication else { throw Problem.unauthorized("This needs an access token.") }
-        return try authentication.get()
+        return try authentication.result.get()
     }
 
     /// Who asks, having at least one of these roles.

@@ -36,15 +36,13 @@ public struct TelemetryMiddleware: RouterMiddleware {
         _ request: Request, context: PlatformContext,
         next: (Request, PlatformContext) async throws -> Response
     ) async throws -> Response {
-        let exchange = Exchange(request, context, self.metrics.begin())
+        let exchange = Exchange(method: HTTPMethodName(request.method.rawValue), pending: self.metrics.begin())
         if self.quiet.contains(request) {
             do {
-                var response = try await next(request, context)
-                let (status, logger) = (response.status.code, self.logger)
-                response.afterBody { bytes in exchange.end(status, bytes, logger, .debug) }
-                return response
+                let response = try await next(request, context)
+                return self.finish(response, exchange, request, context, .debug, span: nil)
             } catch {
-                exchange.abort()
+                exchange.abort(context)
                 throw error
             }
         }
@@ -56,64 +54,67 @@ public struct TelemetryMiddleware: RouterMiddleware {
         return try await InstrumentationContext.withValue(trace) {
             do {
                 var response = try await next(request, context)
-                let (status, logger) = (response.status.code, self.logger)
-                exchange.describe(span, status: status)
+                exchange.describe(span, request, context, status: response.status.code)
                 if self.answersTraceresponse, let traceparent = CurrentTrace.traceparent(of: trace, tracer) {
                     // Editor's draft of Trace Context, "Trace Context HTTP Response Headers".
                     response.headers[Self.traceresponse] = traceparent
                 }
-                if let length = response.body.contentLength {
-                    exchange.end(status, length, logger, .info)
-                    span.end()
-                } else {
-                    response.afterBody { bytes in
-                        // The body is written outside of what is bound here.
-                        InstrumentationContext.withValue(trace) { exchange.end(status, bytes, logger, .info) }
-                        span.end()
-                    }
-                }
-                return response
+                return self.finish(response, exchange, request, context, .info, span: (span, trace))
             } catch {
                 // Only a broken connection comes this far: the problem middleware answers everything else.
-                exchange.describe(span, status: nil)
+                exchange.describe(span, request, context, status: nil)
                 span.recordError(error)
                 span.setStatus(SpanStatus(code: .error))
-                exchange.abort()
+                exchange.abort(context)
                 span.end()
                 throw error
             }
         }
     }
 
+    /// Ends everything when the body has been written: at once where it is known.
+    private func finish(
+        _ response: Response, _ exchange: Exchange, _ request: Request, _ context: PlatformContext, _ level: Logger.Level,
+        span: (span: any Span, trace: InstrumentationContext)?
+    ) -> Response {
+        let status = response.status.code
+        if let length = response.body.contentLength {
+            exchange.end(request, context, status, length, self.logger, level)
+            span?.span.end()
+            return response
+        }
+        var response = response
+        let logger = self.logger
+        response.afterBody { bytes in
+            // The body is written outside of what is bound here.
+            InstrumentationContext.withValue(span?.trace) {
+                exchange.end(request, context, status, bytes, logger, level)
+            }
+            span?.span.end()
+        }
+        return response
+    }
+
     private static let traceresponse = HTTPField.Name("traceresponse") ?? .server
 }
 
-/// A request on its way, and what is told of it in the end.
+/// A request on its way, and what is told of it in the end. Without request and context, which are costly to copy.
 private struct Exchange: Sendable {
-    let request: Request
-    let context: PlatformContext
     let method: HTTPMethodName
     let pending: RequestMetrics.Pending
 
-    init(_ request: Request, _ context: PlatformContext, _ pending: RequestMetrics.Pending) {
-        self.request = request
-        self.context = context
-        self.method = HTTPMethodName(request.method.rawValue)
-        self.pending = pending
-    }
-
     /// All at once and at the end: each change of a span's attributes by itself costs as much as several of them together.
-    func describe(_ span: any Span, status: Int?) {
+    func describe(_ span: any Span, _ request: Request, _ context: PlatformContext, status: Int?) {
         guard span.isRecording else { return }
         // Without `network.protocol.name`, which the conventions ask for only where it is not "http".
         var attributes = [String: SpanAttribute](minimumCapacity: 8)
         attributes["http.request.method"] = .string(self.method.label)
-        attributes["url.path"] = .string(RequestPath.shown(self.request))
+        attributes["url.path"] = .string(RequestPath.shown(request))
         attributes["url.scheme"] = .string("http")
         if let original = self.method.original { attributes["http.request.method_original"] = .string(original) }
-        if let address = self.context.peerAddress { attributes["client.address"] = .string(address) }
-        if let agent = self.request.headers[.userAgent] { attributes["user_agent.original"] = .string(agent) }
-        if let route = self.context.route {
+        if let address = context.peerAddress { attributes["client.address"] = .string(address) }
+        if let agent = request.headers[.userAgent] { attributes["user_agent.original"] = .string(agent) }
+        if let route = context.route {
             span.operationName = "\(self.method.display) \(route)"
             attributes["http.route"] = .string(route)
         }
@@ -128,21 +129,23 @@ private struct Exchange: Sendable {
     }
 
     /// Counts the request and writes its line.
-    func end(_ status: Int, _ bytes: Int, _ logger: Logger, _ level: Logger.Level) {
-        let duration = self.pending.end(self.method.label, self.context.route, status)
+    func end(
+        _ request: Request, _ context: PlatformContext, _ status: Int, _ bytes: Int, _ logger: Logger, _ level: Logger.Level
+    ) {
+        let duration = self.pending.end(self.method.label, context.route, status)
         guard level >= logger.logLevel else { return }
         // Room for all from the start, and no interpolation: this runs for each request.
         var metadata = Logger.Metadata(minimumCapacity: 7)
-        metadata["http.request.method"] = .string(self.request.method.rawValue)
-        metadata["url.path"] = .string(RequestPath.shown(self.request))
+        metadata["http.request.method"] = .string(request.method.rawValue)
+        metadata["url.path"] = .string(RequestPath.shown(request))
         metadata["http.response.status_code"] = .stringConvertible(status)
         metadata["http.response.body.size"] = .stringConvertible(bytes)
         metadata["duration_ms"] = .stringConvertible(Double(duration / 1_000) / 1_000)
-        if let route = self.context.route { metadata["http.route"] = .string(route) }
-        if let address = self.context.peerAddress { metadata["client.address"] = .string(address) }
+        if let route = context.route { metadata["http.route"] = .string(route) }
+        if let address = context.peerAddress { metadata["client.address"] = .string(address) }
         logger.log(level: level, "request", metadata: metadata)
     }
 
     /// The connection broke: the client saw no status, the server still did the work.
-    func abort() { self.pending.end(self.method.label, self.context.route, 499) }
+    func abort(_ context: PlatformContext) { self.pending.end(self.method.label, context.route, 499) }
 }
