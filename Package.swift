@@ -278,7 +278,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternPostgresTests", dependencies: ["LanternPostgres", "TestSupport", logging],
+            name: "LanternPostgresTests", dependencies: ["LanternLocal", "LanternPostgres", "TestSupport", logging],
             swiftSettings: settings
         ),
         .testTarget(

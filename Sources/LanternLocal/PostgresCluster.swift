@@ -95,7 +95,8 @@ public final class PostgresCluster: Sendable {
     public func command() throws -> ChildProcess.Command {
         var arguments = [
             "-D", self.directory, "-p", "\(self.port)", "-c", "listen_addresses=127.0.0.1",
-            "-c", "unix_socket_directories=\(self.hasSocket ? self.directory : "")", "-c", "max_connections=200", "-c", "shared_buffers=128MB",
+            "-c", "unix_socket_directories=\(self.hasSocket ? self.directory : "")", "-c", "max_connections=200", "-c",
+            "shared_buffers=128MB",
             "-c", "log_line_prefix=%m [%p] ", "-c", "logging_collector=off", "-c", "timezone=UTC",
         ]
         if !self.durable {

@@ -28,9 +28,8 @@ public struct AdvisoryLock: Sendable {
         let session = try await self.client.makeDedicatedDriver()
         defer { session.close() }
         while true {
-            let results = try await session.run(
-                ["SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"], loss: .nothing,
-                isAlone: true
+            let results = try await session.ask(
+                "SELECT pg_try_advisory_lock(hashtextextended(\(self.name), 0)) AS locked"
             )
             if let row = results.first?.first, try row("locked", as: Bool.self) { break }
             try await Task.sleep(for: retry)
@@ -40,7 +39,7 @@ public struct AdvisoryLock: Sendable {
             group.addTask {
                 while true {
                     try await Task.sleep(for: .seconds(1))
-                    _ = try await session.run(["SELECT 1"], loss: .nothing, isAlone: true)
+                    try await session.ask("SELECT 1")
                 }
             }
             defer { group.cancelAll() }

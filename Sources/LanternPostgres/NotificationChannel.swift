@@ -34,7 +34,7 @@ public struct NotificationChannel: Sendable {
         // LISTEN takes no parameters, so the name is quoted.
         let quoted =
             "\"" + self.name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
-        _ = try await driver.run([SQL(unchecked: "LISTEN \(quoted)")], loss: .nothing, isAlone: true)
+        try await driver.ask(SQL(unchecked: "LISTEN \(quoted)"))
         let session = Session(driver: driver, channel: self.name)
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await body(session) }
@@ -70,8 +70,7 @@ public struct NotificationChannel: Sendable {
 
         /// Notifies every session that listens, this one included, in a transaction of its own.
         public func notify(_ payload: String = "") async throws {
-            _ = try await self.driver.run(
-                ["SELECT pg_notify(\(self.channel), \(payload))"], loss: .nothing, isAlone: true)
+            try await self.driver.ask("SELECT pg_notify(\(self.channel), \(payload))")
         }
     }
 

@@ -7,8 +7,8 @@ extension PostgresClient {
         let info = self.telemetry.info(sql.text)
         try info.check()
         return try await self.telemetry.measure(sql, info) {
-            try await self.withDriver(.alone) { driver in
-                try await driver.stream(sql, loss: info.loss, isAlone: true, body)
+            try await self.withFreshDriver { driver in
+                try await driver.stream(sql, loss: info.loss, isAlone: true, drains: info.loss == .unknown, body)
             }
         }
     }
@@ -26,7 +26,7 @@ extension PostgresClient {
     ) async throws -> Int {
         let sql = SQL.copy(into: table, columns)
         return try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
-            try await self.withDriver(.alone) { driver in try await driver.copyIn(sql, loss: .unknown, body) }
+            try await self.withFreshDriver { driver in try await driver.copyIn(sql, loss: .unknown, body) }
         }
     }
 
@@ -35,8 +35,13 @@ extension PostgresClient {
     /// - Parameter sql: The whole statement; it takes no parameters.
     /// - Throws: What `body` throws, or ``PostgresError``.
     public func copyOut<Value>(_ sql: SQL, _ body: (PostgresCopyStream) async throws -> Value) async throws -> Value {
-        try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
-            try await self.withDriver(.alone) { driver in try await driver.copyOut(sql, body) }
+        let info = self.telemetry.info(sql.text)
+        guard info.summary.operation == "COPY" else {
+            throw PostgresError(
+                code: .wrongMethod, message: "copyOut runs COPY … TO STDOUT, and no \(info.summary.operation)")
+        }
+        return try await self.telemetry.measure(sql, info) {
+            try await self.withFreshDriver { driver in try await driver.copyOut(sql, body) }
         }
     }
 }
@@ -47,8 +52,18 @@ extension PostgresTransaction {
         let info = self.telemetry.info(sql.text)
         try info.check()
         return try await self.telemetry.measure(sql, info) {
-            try await self.beginNow()
-            return try await self.driver.stream(sql, loss: .nothing, isAlone: false, body)
+            // What is not read is cancelled, which would be the end of the transaction.
+            try await self.run([SQL(unchecked: "SAVEPOINT lantern_stream")])
+            let driver = self.driver
+            return try await driver.stream(sql, loss: .nothing, isAlone: false, drains: info.loss == .unknown, body) {
+                isWhole in
+                let release = SQL(unchecked: "RELEASE SAVEPOINT lantern_stream")
+                let undo = SQL(unchecked: "ROLLBACK TO SAVEPOINT lantern_stream")
+                let undone = await Task.detached {
+                    try await driver.run(isWhole ? [release] : [undo, release], loss: .nothing, isAlone: false)
+                }.result
+                if case .failure = undone { driver.doom() }
+            }
         }
     }
 
@@ -59,7 +74,7 @@ extension PostgresTransaction {
     ) async throws -> Int {
         let sql = SQL.copy(into: table, columns)
         return try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
-            try await self.beginNow()
+            try await self.run([])
             return try await self.driver.copyIn(sql, loss: .nothing, body)
         }
     }
@@ -124,10 +139,15 @@ private final class StreamReader {
     let driver: Driver
     let loss: Request.Loss
     var isOver = false
+    private var hasFailed = false
 
-    init(_ driver: Driver, _ loss: Request.Loss) {
+    /// What is left is read rather than cancelled: the statement writes.
+    let drains: Bool
+
+    init(_ driver: Driver, _ loss: Request.Loss, drains: Bool = false) {
         self.driver = driver
         self.loss = loss
+        self.drains = drains
     }
 
     func nextRows() async throws -> [PostgresResult]? {
@@ -150,47 +170,71 @@ private final class StreamReader {
 
     private func next(_ work: Request.Work) async throws -> Request.Answer {
         do {
-            return try await self.driver.perform(work, self.loss, isAlone: false)
+            return try await self.driver.performHere(work, self.loss)
         } catch let error as PostgresError {
             // An attempt that was never made leaves the rest to be abandoned.
-            if error.code != .cancelled || error.sqlState != nil { self.isOver = true }
+            if error.code != .cancelled || error.sqlState != nil {
+                self.isOver = true
+                self.hasFailed = true
+            }
             throw error
         }
     }
 
     /// Leaves the connection as it was found, whatever becomes of the task.
-    func end() async {
-        guard !self.isOver else { return }
+    /// - Returns: Whether the statement ran to its end.
+    func end() async -> Bool {
+        guard !self.isOver else { return !self.hasFailed }
+        self.isOver = true
         let driver = self.driver
-        let ended = await Task.detached { try await driver.perform(.abandon, .nothing, isAlone: false) }.result
-        if case .failure = ended { driver.close() }
+        let drains = self.drains
+        let ended = await Task.detached {
+            try await driver.perform(.abandon(cancels: !drains), .nothing, isAlone: false)
+        }.result
+        switch ended {
+        case .success(.rows(_, let isWhole)): return isWhole
+        case .success: return true
+        case .failure:
+            driver.close()
+            return false
+        }
     }
 }
 
 extension Driver {
     fileprivate func stream<Value>(
-        _ sql: SQL, loss: Request.Loss, isAlone: Bool, _ body: (PostgresRowStream) async throws -> Value
+        _ sql: SQL, loss: Request.Loss, isAlone: Bool, drains: Bool = false,
+        _ body: (PostgresRowStream) async throws -> Value,
+        atEnd: (_ isWhole: Bool) async -> Void = { _ in }
     ) async throws -> Value {
         try sql.parameters.check()
         _ = try await self.perform(.openStream(sql), loss, isAlone: isAlone)
-        return try await self.read(StreamReader(self, loss)) { try await body(PostgresRowStream(reader: $0)) }
+        return try await self.read(StreamReader(self, loss, drains: drains), atEnd) {
+            try await body(PostgresRowStream(reader: $0))
+        }
     }
 
     fileprivate func copyOut<Value>(
         _ sql: SQL, _ body: (PostgresCopyStream) async throws -> Value
     ) async throws -> Value {
-        _ = try await self.perform(.openCopy(sql), .nothing, isAlone: false)
-        return try await self.read(StreamReader(self, .nothing)) { try await body(PostgresCopyStream(reader: $0)) }
+        if case .opened(_, isIn: true) = try await self.perform(.openCopy(sql), .nothing, isAlone: false) {
+            _ = try? await self.perform(.endCopy(failure: "no rows are sent"), .nothing, isAlone: false)
+            throw PostgresError(code: .wrongMethod, message: "copyOut runs COPY … TO STDOUT: use copyIn to send rows")
+        }
+        return try await self.read(StreamReader(self, .nothing), { _ in }) {
+            try await body(PostgresCopyStream(reader: $0))
+        }
     }
 
-    private func read<Value>(_ reader: StreamReader, _ body: (StreamReader) async throws -> Value) async throws -> Value
-    {
+    private func read<Value>(
+        _ reader: StreamReader, _ atEnd: (_ isWhole: Bool) async -> Void, _ body: (StreamReader) async throws -> Value
+    ) async throws -> Value {
         do {
             let value = try await body(reader)
-            await reader.end()
+            await atEnd(await reader.end())
             return value
         } catch {
-            await reader.end()
+            await atEnd(await reader.end())
             throw error
         }
     }
@@ -200,9 +244,11 @@ extension Driver {
     ) async throws -> Int {
         _ = try await self.perform(.openCopy(sql), .nothing, isAlone: false)
         let writer = PostgresCopyWriter(self)
+        defer { writer.isOver = true }
         do {
             try await body(writer)
             try await writer.flush()
+            if Task.isCancelled { throw PostgresError.cancelledByTask }
         } catch {
             let ended = await Task.detached {
                 try await self.perform(.endCopy(failure: "the client gave up"), .nothing, isAlone: false)
@@ -216,7 +262,7 @@ extension Driver {
             }
             throw error
         }
-        guard case .results(let results) = try await self.perform(.endCopy(failure: nil), loss, isAlone: false) else {
+        guard case .results(let results) = try await self.performHere(.endCopy(failure: nil), loss) else {
             return 0
         }
         return results.last?.affectedRows ?? 0

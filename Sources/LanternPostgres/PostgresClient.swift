@@ -62,22 +62,22 @@ public final class PostgresClient: Service {
 
     /// Runs several statements in one round trip, all or none: the first that fails undoes those before it.
     ///
-    /// - Parameter isolation: `READ COMMITTED` unless told otherwise.
+    /// - Parameter isolation: That of the session where it is `nil`, usually `READ COMMITTED`.
     /// - Returns: Their results, in order.
     /// - Throws: ``PostgresError``.
     @discardableResult
     public func batch(
-        _ statements: [SQL], isolation: PostgresTransaction.Isolation = .readCommitted
+        _ statements: [SQL], isolation: PostgresTransaction.Isolation? = nil
     ) async throws -> [PostgresResult] {
         guard !statements.isEmpty else { return [] }
         for statement in statements { try self.telemetry.info(statement.text).check() }
-        let batch = StatementBatch(statements, isolation)
+        let batch = StatementBatch(statements)
         return try await self.telemetry.measure(batch.summary, self.telemetry.batch) {
             // Under one Sync, statements are one transaction already, at the isolation the session has.
-            guard isolation != .readCommitted else { return try await self.runAlone(statements, loss: .unknown) }
-            return try await self.withDriver(.alone) { driver in
+            guard let isolation else { return try await self.runAlone(statements, loss: .unknown) }
+            return try await self.withFreshDriver { driver in
                 do {
-                    let results = try await driver.run(batch.inTransaction, loss: .unknown, isAlone: false)
+                    let results = try await driver.run(batch.inTransaction(isolation), loss: .unknown, isAlone: false)
                     return Array(results.dropFirst().dropLast())
                 } catch {
                     await driver.rollBack()
@@ -108,6 +108,19 @@ public final class PostgresClient: Service {
                 return try await self.withDriver(.shared) { driver in
                     try await driver.run(statements, loss: loss, isAlone: true)
                 }
+            } catch let error as NeverSent {
+                guard attempt < 3, !Task.isCancelled else { throw error.cause }
+                attempt += 1
+            }
+        }
+    }
+
+    /// A connection to oneself; another one where it turns out to have broken before anything was sent.
+    func withFreshDriver<Value>(_ body: (Driver) async throws -> Value) async throws -> Value {
+        var attempt = 1
+        while true {
+            do {
+                return try await self.withDriver(.alone, body)
             } catch let error as NeverSent {
                 guard attempt < 3, !Task.isCancelled else { throw error.cause }
                 attempt += 1
@@ -147,17 +160,15 @@ public final class PostgresClient: Service {
 /// Statements that are sent together.
 struct StatementBatch {
     private let statements: [SQL]
-    private let isolation: PostgresTransaction.Isolation
 
-    init(_ statements: [SQL], _ isolation: PostgresTransaction.Isolation) {
-        self.statements = statements
-        self.isolation = isolation
-    }
+    init(_ statements: [SQL]) { self.statements = statements }
 
     /// All texts, for the span.
     var summary: SQL { SQL(unchecked: self.statements.map { $0.text }.joined(separator: ";\n")) }
 
-    var inTransaction: [SQL] { [self.isolation.begin] + self.statements + ["COMMIT"] }
+    func inTransaction(_ isolation: PostgresTransaction.Isolation) -> [SQL] {
+        [isolation.begin] + self.statements + ["COMMIT"]
+    }
 }
 
 extension Driver {
@@ -179,7 +190,7 @@ extension Driver {
             message:
                 "this needs a session, and the connection leads through a transaction pooler: use a direct connection")
         if self.configuration.isPooled { throw error }
-        let results = try await self.run(["SELECT pg_backend_pid()"], loss: .nothing, isAlone: true)
+        let results = try await self.ask("SELECT pg_backend_pid()")
         guard let row = results.first?.first, try row.decode(Int32.self) == self.backendProcessID else { throw error }
     }
 }

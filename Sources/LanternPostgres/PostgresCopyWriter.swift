@@ -2,6 +2,8 @@
 public final class PostgresCopyWriter {
     private let driver: Driver
     private var bytes: [UInt8] = []
+    /// The closure it belongs to has returned.
+    var isOver = false
 
     /// Bytes that are sent at once.
     private static let pieceBytes = 1 << 17
@@ -14,6 +16,7 @@ public final class PostgresCopyWriter {
     /// Writes one row: a value for each column, in order. Waits where the server takes them more slowly than they come.
     /// - Throws: ``PostgresError``; code `invalidParameter` for a text with a NUL character.
     public func write<each Value: PostgresEncodable>(_ values: repeat each Value) async throws {
+        if self.isOver { throw PostgresError(code: .closed, message: "the COPY has ended") }
         let start = self.bytes.count
         var isFirst = true
         var holdsNUL = false
@@ -38,7 +41,7 @@ public final class PostgresCopyWriter {
         let piece = self.bytes
         self.bytes = []
         self.bytes.reserveCapacity(Self.pieceBytes + 4_096)
-        _ = try await self.driver.perform(.writeCopy(piece), .nothing, isAlone: false)
+        _ = try await self.driver.performHere(.writeCopy(piece), .nothing)
     }
 }
 

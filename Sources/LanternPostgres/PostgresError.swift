@@ -105,7 +105,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     }
 
     /// What a failed result says.
-    init(result: OpaquePointer) {
+    /// - Parameter statement: Its text, where it is known.
+    init(result: OpaquePointer, statement: String?) {
         func field(_ code: Character) -> String? {
             PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
         }
@@ -117,7 +118,9 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
             return
         }
         let message = field("M") ?? "unknown error"
-        self.init(sqlState: state, message: Self.masked(message, sqlState: state), constraint: field("n"))
+        self.init(
+            sqlState: state, message: Self.masked(message, sqlState: state, statement: statement),
+            constraint: field("n"))
         self.table = field("t")
         self.hint = field("H")
         self.position = field("P").flatMap { Int($0) }
@@ -125,11 +128,25 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         if self.detail?.isEmpty == true { self.detail = nil }
     }
 
-    /// Errors about a value (class 22) repeat it in quotes: `invalid input syntax for type bigint: "…"`.
-    static func masked(_ message: String, sqlState: String) -> String {
-        guard sqlState.hasPrefix("22"), let start = message.firstIndex(of: "\""), let end = message.lastIndex(of: "\"")
-        else { return message }
-        return message[..<start] + "***" + message[message.index(after: end)...]
+    /// Errors about a value (class 22) repeat it in quotes: `invalid input syntax for type bigint: "…"`. So do some about a name
+    /// (class 42) that was a value: `relation "…" does not exist`. What the statement itself says is no secret.
+    static func masked(_ message: String, sqlState: String, statement: String?) -> String {
+        if sqlState.hasPrefix("22") {
+            // The value may hold quotes itself.
+            guard let start = message.firstIndex(of: "\""), let end = message.lastIndex(of: "\"") else {
+                return message
+            }
+            return message[..<start] + "***" + message[message.index(after: end)...]
+        }
+        guard sqlState.hasPrefix("42"), message.contains("\"") else { return message }
+        let known = statement?.lowercased() ?? ""
+        let pieces = message.split(separator: "\"", omittingEmptySubsequences: false)
+        // An even number of quotes, and every second piece is one that the statement names.
+        let isEven = pieces.count % 2 == 1
+        return pieces.enumerated().map { index, piece in
+            if index % 2 == 0 { return String(piece) }
+            return isEven && known.contains(piece.lowercased()) ? "\"\(piece)\"" : "***"
+        }.joined()
     }
 
     /// Whether a prepared statement's columns changed: told by the place, since its SQLSTATE is that of many others.

@@ -16,6 +16,8 @@ public final class PostgresTransaction: Sendable {
         /// The connection was gone before anything was sent.
         var hasNeverBegun = false
         var hasEnded = false
+        /// A statement was answered.
+        var hasDone = false
         var hooks: [@Sendable () -> Void] = []
         var savepoints = 0
     }
@@ -58,14 +60,15 @@ public final class PostgresTransaction: Sendable {
     public func batch(_ statements: [SQL]) async throws -> [PostgresResult] {
         guard !statements.isEmpty else { return [] }
         for statement in statements { try self.telemetry.info(statement.text).check() }
-        let batch = StatementBatch(statements, self.isolation)
+        let batch = StatementBatch(statements)
         return try await self.telemetry.measure(batch.summary, self.telemetry.batch) {
-            try await self.run(statements).suffix(statements.count)
+            try await self.run(statements)
         }
     }
 
     /// Runs `body` so that its failure undoes only what it did: the transaction can go on.
     /// - Throws: What `body` throws.
+    @discardableResult
     public func savepoint<Value>(_ body: () async throws -> Value) async throws -> Value {
         let number = self.state.withLock { state in
             state.savepoints += 1
@@ -100,28 +103,33 @@ public final class PostgresTransaction: Sendable {
     var hasNeverBegun: Bool { self.state.withLock { $0.hasNeverBegun } }
 
     @discardableResult
-    private func run(_ statements: [SQL]) async throws -> [PostgresResult] {
+    func run(_ statements: [SQL]) async throws -> [PostgresResult] {
         // BEGIN travels with the first statement: one round trip less, and none where nothing is done.
-        let isFirst = try self.begin()
-        do {
-            return try await self.driver.run(
-                isFirst ? [self.isolation.begin] + statements : statements, loss: .nothing, isAlone: false)
-        } catch let error as NeverSent {
-            if isFirst { self.state.withLock { $0.hasNeverBegun = true } }
-            throw error.cause
+        if self.state.withLock({ $0.hasEnded }) {
+            throw PostgresError(code: .closed, message: "the transaction has ended")
         }
-    }
-
-    /// Begins, where nothing was done yet, without another statement: for what needs the connection for itself.
-    func beginNow() async throws {
-        if try self.begin() { _ = try await self.driver.run([self.isolation.begin], loss: .nothing, isAlone: false) }
-    }
-
-    private func begin() throws -> Bool {
-        try self.state.withLock { state in
-            if state.hasEnded { throw PostgresError(code: .closed, message: "the transaction has ended") }
-            defer { state.isBegun = true }
-            return !state.isBegun
+        let isolation = self.isolation
+        // The task was cancelled before; others may go on in this transaction, so it begins all the same.
+        var isTooLate = false
+        do {
+            let results = try await self.driver.run(statements, loss: .nothing, isAlone: false) { request, submit in
+                // In one step: a statement must never run before BEGIN, nor without it.
+                self.state.withLock { state in
+                    if !state.isBegun {
+                        state.isBegun = true
+                        isTooLate = request.isCancelled.load(ordering: .relaxed)
+                        request.work = .statements([isolation.begin] + (isTooLate ? [] : statements))
+                        request.mustBeSent = true
+                    }
+                    submit(request)
+                }
+            }
+            self.state.withLock { $0.hasDone = true }
+            if isTooLate { throw PostgresError.cancelledByTask }
+            return results.suffix(statements.count)
+        } catch let error as NeverSent {
+            self.state.withLock { $0.hasNeverBegun = !$0.hasDone }
+            throw error.cause
         }
     }
 

@@ -31,7 +31,8 @@ struct TelemetryAddressTests {
     @Test(
         "the port is told apart, where it is not PostgreSQL's own",
         arguments: [
-            ("db.example", "db.example", nil), ("db.example:5432", "db.example", nil), ("db.example:6432", "db.example", 6_432),
+            ("db.example", "db.example", nil), ("db.example:5432", "db.example", nil),
+            ("db.example:6432", "db.example", 6_432),
             ("[::1]:6432", "::1", 6_432), ("[::1]", "::1", nil), ("127.0.0.1:15432", "127.0.0.1", 15_432),
             ("db1:5432,db2:5433", "db1:5432,db2:5433", nil), ("", "", nil),
         ] as [(String, String, Int64?)]

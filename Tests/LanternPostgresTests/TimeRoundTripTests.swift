@@ -94,7 +94,8 @@ struct TimeRoundTripTests {
     @Test(
         "the text of a time, which COPY sends, is the same moment to the server",
         arguments: [
-            .infinity, .negativeInfinity, PostgresTime(Timestamp(microseconds: 0)), PostgresTime(Timestamp(microseconds: -1)),
+            .infinity, .negativeInfinity, PostgresTime(Timestamp(microseconds: 0)),
+            PostgresTime(Timestamp(microseconds: -1)),
             PostgresTime(Timestamp(microseconds: 253_402_300_799_999_999)),
             PostgresTime(Timestamp(microseconds: 253_402_300_800_000_000)),
             PostgresTime(Timestamp(microseconds: -62_135_596_800_000_001)),

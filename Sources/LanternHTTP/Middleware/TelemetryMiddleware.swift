@@ -74,7 +74,8 @@ public struct TelemetryMiddleware: RouterMiddleware {
 
     /// Ends everything when the body has been written: at once where it is known.
     private func finish(
-        _ response: Response, _ exchange: Exchange, _ request: Request, _ context: PlatformContext, _ level: Logger.Level,
+        _ response: Response, _ exchange: Exchange, _ request: Request, _ context: PlatformContext,
+        _ level: Logger.Level,
         span: (span: any Span, trace: InstrumentationContext)?
     ) -> Response {
         let status = response.status.code
@@ -130,7 +131,8 @@ private struct Exchange: Sendable {
 
     /// Counts the request and writes its line.
     func end(
-        _ request: Request, _ context: PlatformContext, _ status: Int, _ bytes: Int, _ logger: Logger, _ level: Logger.Level
+        _ request: Request, _ context: PlatformContext, _ status: Int, _ bytes: Int, _ logger: Logger,
+        _ level: Logger.Level
     ) {
         let duration = self.pending.end(self.method.label, context.route, status)
         guard level >= logger.logLevel else { return }

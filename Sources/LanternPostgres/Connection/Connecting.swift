@@ -53,7 +53,8 @@ extension PostgresConfiguration {
         var statements: [SQL] = ["SET TIME ZONE 'UTC'", "SET datestyle = 'ISO, YMD'"]
         // A pooler gives its sessions to everybody: only what it knows to follow its client may be set.
         guard !self.isPooled else { return statements }
-        let milliseconds = self.statementTimeout.milliseconds
+        // PostgreSQL counts in 32 bits.
+        let milliseconds = min(self.statementTimeout.milliseconds, Int64(Int32.max) / 2)
         statements += [
             "SET intervalstyle = 'iso_8601'", "SET bytea_output = 'hex'", "SET extra_float_digits = 1",
             SQL(unchecked: "SET statement_timeout = \(milliseconds)"),

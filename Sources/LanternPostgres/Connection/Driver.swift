@@ -84,7 +84,7 @@ final class Driver: Sendable {
             _ = try await driver.run(configuration.sessionStatements, loss: .nothing, isAlone: false)
         } catch {
             driver.close()
-            throw error
+            throw (error as? NeverSent)?.cause ?? error
         }
         return driver
     }
@@ -160,9 +160,14 @@ final class Driver: Sendable {
 
     /// Runs statements under one Sync and answers their results; the first that fails ends them all.
     /// - Throws: ``PostgresError``, or ``NeverSent``.
-    func run(_ statements: [SQL], loss: Request.Loss, isAlone: Bool) async throws -> [PostgresResult] {
+    func run(
+        _ statements: [SQL], loss: Request.Loss, isAlone: Bool,
+        submitting: ((_ request: Request, _ submit: (Request) -> Void) -> Void)? = nil
+    ) async throws -> [PostgresResult] {
         for statement in statements { try statement.parameters.check() }
-        guard case .results(let results) = try await self.perform(.statements(statements), loss, isAlone: isAlone)
+        guard
+            case .results(let results) = try await self.perform(
+                .statements(statements), loss, isAlone: isAlone, submitting: submitting)
         else {
             throw PostgresError(code: .server, message: "the answer is not that of a statement")
         }
@@ -174,17 +179,44 @@ final class Driver: Sendable {
     /// Cancelling the task cancels the statement on the server, and waits for what the server says of it: one that was
     /// finished nevertheless is answered as such.
     /// - Throws: ``PostgresError``, or ``NeverSent`` where another connection may be asked.
-    func perform(_ work: Request.Work, _ loss: Request.Loss, isAlone: Bool) async throws -> Request.Answer {
+    func perform(
+        _ work: Request.Work, _ loss: Request.Loss, isAlone: Bool,
+        submitting: ((_ request: Request, _ submit: (Request) -> Void) -> Void)? = nil
+    ) async throws -> Request.Answer {
         let request = Request(work, loss: loss, isAlone: isAlone)
         return try await withTaskCancellationHandler {
             // Resumed once: by the driver's thread, which owns the request after `submit`, or below. The checked one costs as
             // much again as handing the request over.
             try await withUnsafeThrowingContinuation { continuation in
                 request.continuation = continuation
-                self.submit(request)
+                if let submitting { submitting(request) { self.submit($0) } } else { self.submit(request) }
             }
         } onCancel: {
             self.cancel(request)
+        }
+    }
+
+    /// As ``perform(_:_:isAlone:)``, where no other connection will do.
+    /// - Throws: ``PostgresError``.
+    func performHere(_ work: Request.Work, _ loss: Request.Loss) async throws -> Request.Answer {
+        do {
+            return try await self.perform(work, loss, isAlone: false)
+        } catch let error as NeverSent {
+            throw loss == .unknown
+                ? PostgresError(
+                    code: .unknownOutcome, message: "the connection broke in the middle: \(error.cause.message)")
+                : error.cause
+        }
+    }
+
+    /// As ``run(_:loss:isAlone:)`` on a session that is one's own.
+    /// - Throws: ``PostgresError``.
+    @discardableResult
+    func ask(_ statement: SQL) async throws -> [PostgresResult] {
+        do {
+            return try await self.run([statement], loss: .nothing, isAlone: true)
+        } catch let error as NeverSent {
+            throw error.cause
         }
     }
 
@@ -200,7 +232,7 @@ final class Driver: Sendable {
         enum Outcome { case accepted(wake: Bool), cancelled, ended }
         let outcome = self.inbox.withLock { inbox -> Outcome in
             if inbox.hasEnded || inbox.isClosing { return .ended }
-            if request.isCancelled.load(ordering: .relaxed) { return .cancelled }
+            if request.isDroppable { return .cancelled }
             inbox.submitted.append(request)
             defer { inbox.isAwake = true }
             return .accepted(wake: !inbox.isAwake)

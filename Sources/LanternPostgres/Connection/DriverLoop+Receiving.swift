@@ -31,6 +31,7 @@ extension DriverLoop {
     }
 
     private func popHead() -> Request? {
+        self.isStarting = false
         let request = self.inFlight.popFirst()
         self.headSince = .now
         self.driver.pace.answered(hasMore: !self.inFlight.isEmpty)
@@ -59,6 +60,13 @@ extension DriverLoop {
                 self.synced(head)
             case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
                 self.received(PostgresResult(raw: raw), for: head)
+            case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+                // Not to be had in a pipeline, and libpq does not come out of it.
+                PQclear(raw)
+                let error = PostgresError(
+                    code: .wrongMethod, message: "COPY is not run as a query: use copyIn or copyOut")
+                self.failure = PostgresError(code: .connectionLost, message: "a COPY was begun within a pipeline")
+                return self.finishHead(failing: error)
             case PGRES_PIPELINE_ABORTED:
                 PQclear(raw)
                 if head.parts.indices.contains(head.position), head.parts[head.position].isPrepare,
@@ -87,14 +95,19 @@ extension DriverLoop {
     }
 
     private func failed(_ raw: OpaquePointer, _ request: Request) {
-        let error = PostgresError(result: raw)
+        let error = PostgresError(result: raw, statement: request.textOfPosition)
         let isStale = error.sqlState == "26000" || PostgresError.isStalePlan(raw)
         PQclear(raw)
         if request.parts.indices.contains(request.position), let entry = request.parts[request.position].entry {
             if request.parts[request.position].isPrepare { self.cache.remove(entry) }
             if isStale {
                 // Somebody deallocated it, or its tables changed. With one statement usually all are gone.
-                if error.sqlState == "26000" { self.cache.removeAll() } else { self.cache.remove(entry) }
+                if error.sqlState != "26000" {
+                    self.cache.discard(entry)
+                } else if entry.name != nil {
+                    // Not one that could not be prepared just before.
+                    self.cache.removeAll()
+                }
                 request.isStale = true
             }
         }
@@ -114,10 +127,13 @@ extension DriverLoop {
                     code: .server,
                     message: "the statement left a transaction open; transactions are made with transaction(_:)"))
         }
+        // Between transactions nothing can be lost by what makes room for other prepared statements.
+        if status == PQTRANS_IDLE, !request.isAlone { _ = self.evict() }
         guard let error = request.error else { return self.finishHead(.results(request.results)) }
         let wasHit =
             error.sqlState == "57014" && self.cancelling.isUnderWay && !request.isCancelled.load(ordering: .relaxed)
-        if request.isAlone, request.isStale || wasHit, request.attempts < 3 {
+        if wasHit { request.attempts -= 1 }
+        if request.isAlone, request.isStale || (wasHit && request.isWhole), request.attempts < 3 {
             // Its statement had no effect: prepared anew, or once more after a cancel that was meant for another.
             _ = self.popHead()
             request.reset()
@@ -146,9 +162,10 @@ extension DriverLoop {
 
     /// A reader wants the next piece.
     func beginReading(_ request: Request) {
-        if case .abandon = request.work, self.mode == .stream || self.mode == .copyOut {
+        if case .abandon(cancels: true) = request.work, self.mode == .stream || self.mode == .copyOut {
             request.cancelledSince = .now
-            self.cancelOnServer()
+            // One that is on its way already will do.
+            if !self.cancelling.isUnderWay { self.cancelOnServer() }
         }
         self.receive()
     }
@@ -180,9 +197,9 @@ extension DriverLoop {
             case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_PIPELINE_ABORTED, PGRES_EMPTY_QUERY:
                 PQclear(raw)
             default:
-                let error = PostgresError(result: raw)
+                let error = PostgresError(result: raw, statement: self.openText)
                 PQclear(raw)
-                if head.error == nil { head.error = error }
+                if self.streamError == nil { self.streamError = error }
             }
         }
         guard !isAbandoned, !head.results.isEmpty else { return }
@@ -191,10 +208,17 @@ extension DriverLoop {
     }
 
     private func streamEnded(_ head: Request, isAbandoned: Bool) {
-        if !isAbandoned, let error = head.error {
+        guard !isAbandoned, let error = self.streamError else {
+            let isWhole = self.streamError == nil
+            self.streamError = nil
+            return self.finishHead(.rows(head.results, isLast: isWhole))
+        }
+        if head.results.isEmpty {
+            self.streamError = nil
             self.finishHead(failing: error)
         } else {
-            self.finishHead(.rows(head.results, isLast: true))
+            // What came before it is handed over first; whoever asks for more is told.
+            self.finishHead(.rows(head.results, isLast: false))
         }
     }
 
@@ -213,14 +237,16 @@ extension DriverLoop {
             case PGRES_COPY_IN:
                 PQclear(raw)
                 self.mode = .copyIn
-                return self.finishHead(.opened(columns: columns))
+                return self.finishHead(.opened(columns: columns, isIn: true))
             case PGRES_COPY_OUT:
                 PQclear(raw)
                 self.mode = .copyOut
                 self.isReading = false
-                return self.finishHead(.opened(columns: columns))
+                return self.finishHead(.opened(columns: columns, isIn: false))
             default:
-                if PQresultStatus(raw) == PGRES_FATAL_ERROR { head.error = head.error ?? PostgresError(result: raw) }
+                if PQresultStatus(raw) == PGRES_FATAL_ERROR {
+                    head.error = head.error ?? PostgresError(result: raw, statement: self.openText)
+                }
                 PQclear(raw)
             }
         }
@@ -257,13 +283,13 @@ extension DriverLoop {
                 if PQresultStatus(raw) == PGRES_COMMAND_OK {
                     head.results.append(PostgresResult(raw: raw))
                 } else {
-                    head.error = head.error ?? PostgresError(result: raw)
+                    head.error = head.error ?? PostgresError(result: raw, statement: self.openText)
                     PQclear(raw)
                 }
                 continue
             }
             self.resumePipeline()
-            if case .abandon = head.work { return self.finishHead(.results([])) }
+            if case .abandon = head.work { return self.finishHead(.rows([], isLast: head.error == nil)) }
             if let error = head.error { return self.finishHead(failing: self.judged(error, head)) }
             if case .readCopy = head.work { return self.finishHead(.bytes(head.bytes, isLast: true)) }
             return self.finishHead(.results(head.results))

@@ -4,9 +4,18 @@ import Synchronization
 extension DriverLoop {
     /// Sends what may be sent now; answers an error where the connection is broken.
     func sendWaiting() -> PostgresError? {
-        while let request = self.waiting.first, self.maySend(request) {
+        while let request = self.waiting.first {
+            if !request.work.belongsToWhatIsOpen, self.mode.isOpen {
+                // It would wait for what its own task holds open.
+                _ = self.waiting.popFirst()
+                request.fail(
+                    PostgresError(
+                        code: .wrongMethod, message: "a stream or COPY is open on this connection: end it first"))
+                continue
+            }
+            guard self.maySend(request) else { return nil }
             _ = self.waiting.popFirst()
-            if request.isCancelled.load(ordering: .relaxed), !request.work.endsSomething {
+            if request.isDroppable {
                 request.fail(PostgresError.cancelledByTask)
                 continue
             }
@@ -17,6 +26,9 @@ extension DriverLoop {
         }
         return nil
     }
+
+    /// Whether something that waits can be sent now.
+    var hasSendable: Bool { self.waiting.first.map { self.maySend($0) } ?? false }
 
     private func maySend(_ request: Request) -> Bool {
         if self.cancelling.isUnderWay { return request.work.belongsToWhatIsOpen }
@@ -37,18 +49,24 @@ extension DriverLoop {
             guard PQpipelineSync(self.connection) == 1 else { return false }
             return !request.isAlone || self.evict()
         case .openStream(let statement):
-            guard self.sendUnprepared(statement), PQsetSingleRowMode(self.connection) == 1,
+            // Never prepared: rows that were handed over could not be taken back where it turns out to be stale.
+            guard self.sendText(statement), PQsetSingleRowMode(self.connection) == 1,
                 PQpipelineSync(self.connection) == 1
             else { return false }
             self.mode = .stream
+            self.openText = statement.text
+            self.streamError = nil
             self.isReading = false
-            self.finishHead(.opened(columns: 0))
+            self.finishHead(.opened(columns: 0, isIn: false))
             return true
         case .openCopy(let statement):
-            guard PQexitPipelineMode(self.connection) == 1, PQsendQuery(self.connection, statement.text) == 1 else {
+            guard PQexitPipelineMode(self.connection) == 1,
+                PQsendQueryParams(self.connection, statement.text, 0, nil, nil, nil, nil, 0) == 1
+            else {
                 return false
             }
             self.mode = .openingCopy
+            self.openText = statement.text
             return true
         case .readStream, .readCopy, .abandon:
             self.isReading = true
@@ -61,7 +79,8 @@ extension DriverLoop {
 
     /// Sends one statement, prepared where it has come before.
     private func send(_ statement: SQL, for request: Request) -> Bool {
-        guard let (entry, isNew) = self.cache.entry(for: statement) else {
+        // Once more after an error goes unprepared, which tells the true reason.
+        guard request.attempts < 3, let (entry, isNew) = self.cache.entry(for: statement) else {
             request.parts.append(Request.Part())
             return self.sendText(statement)
         }
@@ -90,19 +109,7 @@ extension DriverLoop {
         }
     }
 
-    /// Without preparing it here: single-row mode is for the statement that comes first.
-    private func sendUnprepared(_ statement: SQL) -> Bool {
-        if let entry = self.cache.entry(for: statement)?.entry, let name = entry.name {
-            return self.scratch.send(statement.parameters) { parameters in
-                PQsendQueryPrepared(
-                    self.connection, name, parameters.count, parameters.values, parameters.lengths, parameters.formats,
-                    entry.isBinary ? 1 : 0
-                ) == 1
-            }
-        }
-        return self.sendText(statement)
-    }
-
+    /// Unprepared, in text format.
     private func sendText(_ statement: SQL) -> Bool {
         self.scratch.send(statement.parameters) { parameters in
             PQsendQueryParams(
@@ -113,7 +120,7 @@ extension DriverLoop {
     }
 
     /// Makes room on the server for what was prepared. Under a Sync of its own: nobody's statement fails where this does.
-    private func evict() -> Bool {
+    func evict() -> Bool {
         while let name = self.cache.evict() {
             let request = Request(.statements([]), loss: .nothing, isAlone: true)
             request.parts.append(Request.Part())
@@ -141,9 +148,9 @@ extension DriverLoop {
                 head.position = 1
                 if status < 0 { return self.finishHead(failing: self.broken()) }
                 // What it appended is written before the next is asked for, so that the buffer does not grow.
-                if PQflush(self.connection) == 0 { self.finishHead(.opened(columns: 0)) }
+                if PQflush(self.connection) == 0 { self.finishHead(.opened(columns: 0, isIn: true)) }
             } else if flushed {
-                self.finishHead(.opened(columns: 0))
+                self.finishHead(.opened(columns: 0, isIn: true))
             }
         case (.endCopy(let failure), .copyIn):
             if PQputCopyEnd(self.connection, failure) == 1 {
@@ -154,19 +161,42 @@ extension DriverLoop {
         case (.endCopy, .pipeline):
             // The COPY had failed before.
             self.finishHead(.results([]))
+        case (.readStream, .pipeline) where self.streamError != nil:
+            let error = self.streamError
+            self.streamError = nil
+            if let error { self.finishHead(failing: error) }
         case (.writeCopy, _), (.readCopy, .pipeline), (.readStream, .pipeline):
             self.finishHead(failing: PostgresError(code: .server, message: "the COPY or the stream has ended"))
         case (.abandon, .pipeline):
-            self.finishHead(.results([]))
+            let isWhole = self.streamError == nil
+            self.streamError = nil
+            self.finishHead(.rows([], isLast: isWhole))
         default:
             break
         }
     }
 }
 
+extension DriverLoop.Mode {
+    /// The task that uses the connection holds something open on it.
+    fileprivate var isOpen: Bool {
+        switch self {
+        case .stream, .copyIn, .copyOut: true
+        case .pipeline, .openingCopy, .endingCopy: false
+        }
+    }
+}
+
+extension Request {
+    /// Its task is cancelled, and nobody relies on it.
+    var isDroppable: Bool {
+        self.isCancelled.load(ordering: .relaxed) && !self.mustBeSent && !self.work.endsSomething
+    }
+}
+
 extension Request.Work {
     /// Must be done also where the task is cancelled, or the connection would be left in doubt.
-    fileprivate var endsSomething: Bool {
+    var endsSomething: Bool {
         switch self {
         case .endCopy, .abandon: true
         case .statements, .openStream, .readStream, .openCopy, .writeCopy, .readCopy: false

@@ -35,8 +35,14 @@ final class DriverLoop {
     /// The thread waits for the socket.
     private var isWaiting = false
     private var hasEnded = false
+    /// Of the stream or COPY that is open.
+    var openText: String?
+    /// Why a stream ended, where the rows before that were handed over first.
+    var streamError: PostgresError?
     /// Something that was noticed elsewhere than on the thread.
-    private var failure: PostgresError?
+    var failure: PostgresError?
+    /// The session is not set up yet.
+    var isStarting = true
     /// Rows of a stream that the reader did not ask for yet: it is not read on.
     var isReading = true
 
@@ -105,17 +111,29 @@ final class DriverLoop {
                 return copy
             }
             for request in inbox.submitted { self.waiting.append(request) }
+            if inbox.hasCancelled {
+                self.waiting.removeAll { request in
+                    guard request.isDroppable else { return false }
+                    request.fail(PostgresError.cancelledByTask)
+                    return true
+                }
+            }
             if inbox.cancelReturned { self.cancelReturned() }
-            if inbox.hasCancelled || self.cancelling.isUnderWay { self.considerCancelling() }
+            if inbox.hasCancelled || self.cancelling.isUnderWay || self.inFlight.first?.cancelledSince != nil {
+                self.considerCancelling()
+            }
             if let end = self.sendWaiting() { return .end(end) }
             let flushed = PQflush(self.connection)
             guard flushed >= 0 else { return .end(self.broken()) }
             self.progress(flushed: flushed == 0)
+            // While it wrote, libpq may have read what no wait would tell of any more.
+            self.receive()
+            if let failure { return .end(failure) }
             if inbox.isClosing, self.inFlight.isEmpty, self.waiting.isEmpty {
                 return .end(PostgresError(code: .closed, message: "the connection was closed"))
             }
             // There was something to do: there may be more before it is worth waiting.
-            if inbox.hasNews { continue }
+            if inbox.hasNews || self.hasSendable { continue }
             self.isWaiting = true
             // When libpq could not write all, it may have to read first: wait for both.
             return .wait(
@@ -125,8 +143,16 @@ final class DriverLoop {
 
     /// Reads what came, and hands it over.
     private func read() -> PostgresError? {
-        let isIntact = PQconsumeInput(self.connection) == 1
+        var isIntact = PQconsumeInput(self.connection) == 1
         self.receive()
+        if PQsslInUse(self.connection) != 0 {
+            // What the library has decrypted and libpq has not taken yet is not seen by poll: a record has 16 KiB at most, and
+            // each turn takes eight.
+            for _ in 0..<3 where isIntact {
+                isIntact = PQconsumeInput(self.connection) == 1
+                self.receive()
+            }
+        }
         guard isIntact, PQstatus(self.connection) != CONNECTION_BAD else { return self.broken() }
         self.receiveNotifications()
         return nil
@@ -141,6 +167,8 @@ final class DriverLoop {
     func sendAtOnce(_ request: Request) -> Bool {
         guard self.isWaiting, !self.hasEnded, self.failure == nil, self.mode == .pipeline, self.waiting.isEmpty,
             !self.cancelling.isUnderWay, case .statements = request.work,
+            // What was submitted before goes first.
+            self.driver.inbox.withLock({ $0.submitted.isEmpty && !$0.isClosing }),
             // Somebody has to look whether the answer comes in time.
             !self.inFlight.isEmpty || self.headSince.duration(to: .now) < Self.restlessness - .seconds(2)
         else { return false }
@@ -181,7 +209,11 @@ final class DriverLoop {
     private static let restlessness: Duration = .seconds(10)
 
     private var deadline: ContinuousClock.Instant {
-        self.headSince + self.configuration.statementTimeout + .seconds(5)
+        if self.isStarting { return self.headSince + self.configuration.connectTimeout }
+        // The server's limit is for each statement.
+        var count = 1
+        if case .statements(let statements)? = self.inFlight.first?.work { count = max(1, statements.count) }
+        return self.headSince + self.configuration.statementTimeout * count + .seconds(5)
     }
 
     private func overdue() -> PostgresError? {

@@ -16,8 +16,8 @@ final class Request: @unchecked Sendable {
         case writeCopy([UInt8])
         case endCopy(failure: String?)
         case readCopy
-        /// Ends a stream or a COPY out whose rest nobody wants.
-        case abandon
+        /// Ends a stream or a COPY out whose rest nobody wants; `cancels` the statement rather than reads what is left.
+        case abandon(cancels: Bool)
     }
 
     enum Answer: Sendable {
@@ -26,7 +26,7 @@ final class Request: @unchecked Sendable {
         case rows([PostgresResult], isLast: Bool)
         case bytes([UInt8], isLast: Bool)
         /// How many columns a COPY has.
-        case opened(columns: Int32)
+        case opened(columns: Int32, isIn: Bool)
     }
 
     /// What a connection that breaks after the request was sent means.
@@ -43,12 +43,14 @@ final class Request: @unchecked Sendable {
         var isPrepare = false
     }
 
-    let work: Work
+    var work: Work
     let loss: Loss
     /// Not part of a transaction: may run again where it is known to have had no effect.
     let isAlone: Bool
     let isCancelled = Atomic(false)
 
+    /// Sent also where its task is cancelled before: what comes behind it relies on it.
+    var mustBeSent = false
     var continuation: UnsafeContinuation<Answer, any Error>?
     /// What was sent for it, in order; how much of it is answered.
     var parts: [Part] = []
@@ -67,6 +69,21 @@ final class Request: @unchecked Sendable {
         self.work = work
         self.loss = loss
         self.isAlone = isAlone
+    }
+
+    /// Where an error undoes all it did: not so what commits in its middle.
+    var isWhole: Bool {
+        guard case .statements(let statements) = self.work else { return false }
+        return statements.allSatisfy { !["CALL", "DO"].contains(StatementSummary($0.text).operation) }
+    }
+
+    /// Text of the statement whose answer comes next.
+    var textOfPosition: String? {
+        guard case .statements(let statements) = self.work else { return nil }
+        let prepares = self.parts.prefix(self.position + 1).count { $0.isPrepare }
+        let isPrepare = self.parts.indices.contains(self.position) && self.parts[self.position].isPrepare
+        let index = self.position - prepares + (isPrepare ? 1 : 0)
+        return statements.indices.contains(index) ? statements[index].text : nil
     }
 
     func answer(_ answer: Answer) {
@@ -120,6 +137,12 @@ struct Queue<Element> {
             self.head = 0
         }
         return element
+    }
+
+    mutating func removeAll(where isUnwanted: (Element) -> Bool) {
+        guard !self.isEmpty else { return }
+        let kept = self.removeAll().filter { !isUnwanted($0) }
+        self.elements = kept.map { $0 }
     }
 
     mutating func removeAll() -> [Element] {

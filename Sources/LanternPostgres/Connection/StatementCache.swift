@@ -22,6 +22,8 @@ final class StatementCache {
     private var entries: [String: Entry] = [:]
     private var uses: UInt64 = 0
     private var names: UInt64 = 0
+    /// Of no use any more, but still on the server.
+    private var obsolete: [String] = []
 
     /// - Parameter capacity: Statements to keep; none where it is 0.
     init(capacity: Int) { self.capacity = capacity }
@@ -49,6 +51,7 @@ final class StatementCache {
 
     /// Name of a statement to deallocate on the server, where there are more than there may be.
     func evict() -> String? {
+        if let name = self.obsolete.popLast() { return name }
         while self.entries.count > self.capacity, let oldest = self.entries.values.min(by: { $0.lastUse < $1.lastUse })
         {
             self.entries[oldest.text] = nil
@@ -63,10 +66,17 @@ final class StatementCache {
         if self.entries[entry.text] === entry { self.entries[entry.text] = nil }
     }
 
+    /// Forgets one that the server still has.
+    func discard(_ entry: Entry) {
+        if let name = entry.name { self.obsolete.append(name) }
+        self.remove(entry)
+    }
+
     /// Forgets all: somebody discarded them.
     func removeAll() {
         for entry in self.entries.values { entry.name = nil }
         self.entries = [:]
+        self.obsolete = []
     }
 
     var count: Int { self.entries.count }

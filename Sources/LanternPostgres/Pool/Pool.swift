@@ -199,7 +199,10 @@ extension PostgresError {
     /// while it starts, stops or is full passes.
     var isHopeless: Bool {
         guard self.code == .connect, self.message.contains("FATAL:") else { return false }
-        return !["starting up", "shutting down", "recovery", "too many", "remaining connection slots", "terminating"]
-            .contains { self.message.contains($0) }
+        return ![
+            "starting up", "shutting down", "recovery", "too many", "remaining connection slots", "terminating",
+            "canceling", "login has been failing",
+        ]
+        .contains { self.message.contains($0) }
     }
 }

@@ -35,7 +35,7 @@ final class PostgresTelemetry: Sendable {
         let address = Self.address(of: configuration.url)
         (self.server, self.port) = Self.hostAndPort(address.server)
         self.namespace = address.namespace
-        self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), factory)
+        self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), "", factory)
     }
 
     /// Host and database of a connection URI; never user or password.
@@ -80,15 +80,17 @@ final class PostgresTelemetry: Sendable {
     func info(_ text: String) -> StatementInfo {
         self.infos.withLock { infos in
             if let info = infos[text] { return info }
-            let info = Self.makeInfo(StatementSummary(text), self.factory)
+            let info = Self.makeInfo(StatementSummary(text), text, self.factory)
             // Statements are written by programmers, so there are few; a program that builds them is not to fill memory.
             if infos.count < 1_000 { infos[text] = info }
             return info
         }
     }
 
-    private static func makeInfo(_ summary: StatementSummary, _ factory: any MetricsFactory) -> StatementInfo {
-        StatementInfo(summary) { error in
+    private static func makeInfo(
+        _ summary: StatementSummary, _ text: String, _ factory: any MetricsFactory
+    ) -> StatementInfo {
+        StatementInfo(summary, text: text) { error in
             Timer(
                 label: "db_client_operation_duration_seconds",
                 dimensions: [

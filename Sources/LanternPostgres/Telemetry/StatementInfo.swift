@@ -11,11 +11,21 @@ final class StatementInfo: Sendable {
     private let failures = Mutex<[String: Timer]>([:])
     private let makeTimer: @Sendable (_ error: String) -> Timer
 
-    init(_ summary: StatementSummary, makeTimer: @escaping @Sendable (_ error: String) -> Timer) {
+    /// What a connection that breaks behind it means. A SELECT of a function that writes belongs in a transaction.
+    let loss: Request.Loss
+
+    init(_ summary: StatementSummary, text: String, makeTimer: @escaping @Sendable (_ error: String) -> Timer) {
         self.summary = summary
         self.name = summary.description
         self.makeTimer = makeTimer
         self.timer = makeTimer("")
+        switch summary.operation {
+        case "SELECT", "SHOW", "VALUES", "TABLE":
+            // `WITH a AS (DELETE …) SELECT …`
+            let words = Set(text.uppercased().split { !$0.isLetter && $0 != "_" })
+            self.loss = words.isDisjoint(with: ["INSERT", "UPDATE", "DELETE", "MERGE"]) ? .nothing : .unknown
+        default: self.loss = .unknown
+        }
     }
 
     func timer(failing error: String) -> Timer {
@@ -27,14 +37,6 @@ final class StatementInfo: Sendable {
         }
     }
 
-    /// What a connection that breaks behind it means. A SELECT of a function that writes belongs in a transaction.
-    var loss: Request.Loss {
-        switch self.summary.operation {
-        case "SELECT", "SHOW", "VALUES", "TABLE", "EXPLAIN": .nothing
-        default: .unknown
-        }
-    }
-
     /// - Throws: ``PostgresError`` with code `wrongMethod` for statements that would leave a shared connection in a state of
     ///   their own.
     func check() throws {
@@ -42,7 +44,7 @@ final class StatementInfo: Sendable {
         switch self.summary.operation {
         case "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT": method = "transaction(_:)"
         case "SAVEPOINT", "RELEASE": method = "savepoint(_:)"
-        case "COPY": method = "copyIn(_:_:) or copyOut(_:_:)"
+        case "COPY": method = "copyIn(_:columns:_:) or copyOut(_:_:)"
         case "LISTEN", "UNLISTEN": method = "NotificationChannel"
         default: return
         }

@@ -16,7 +16,7 @@ struct StatementSummary: CustomStringConvertible, Equatable {
         var word = ""
         var words: [String] = []
         var quoted = false
-        for character in text.unicodeScalars {
+        for character in Self.withoutComments(text) {
             if character == "'" { quoted.toggle() }
             if !quoted, character == "(" {
                 // Stands for what is in the brackets: a subquery is no table, and the word behind it is its alias.
@@ -66,5 +66,40 @@ struct StatementSummary: CustomStringConvertible, Equatable {
                 }
             }
         self.collection = name.map { $0 == "(" ? "" : $0.lowercased() } ?? ""
+    }
+
+    /// `-- …` to the end of the line, and `/* … */`, which nest; not within quotes.
+    private static func withoutComments(_ text: String) -> [Unicode.Scalar] {
+        guard text.contains("--") || text.contains("/*") else { return Array(text.unicodeScalars) }
+        let scalars = Array(text.unicodeScalars)
+        var kept: [Unicode.Scalar] = []
+        var quote: Unicode.Scalar?
+        var depth = 0
+        var index = 0
+        while index < scalars.count {
+            let scalar = scalars[index]
+            let next = index + 1 < scalars.count ? scalars[index + 1] : nil
+            if let open = quote {
+                kept.append(scalar)
+                if scalar == open { quote = nil }
+            } else if scalar == "/", next == "*" {
+                depth += 1
+                index += 1
+            } else if depth > 0 {
+                if scalar == "*", next == "/" {
+                    depth -= 1
+                    index += 1
+                    kept.append(" ")
+                }
+            } else if scalar == "-", next == "-" {
+                while index < scalars.count, scalars[index] != "\n" { index += 1 }
+                kept.append(" ")
+            } else {
+                if scalar == "'" || scalar == "\"" { quote = scalar }
+                kept.append(scalar)
+            }
+            index += 1
+        }
+        return kept
     }
 }

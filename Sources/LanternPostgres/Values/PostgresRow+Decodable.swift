@@ -5,9 +5,15 @@ extension PostgresRow {
     ///
     /// A member is read as its ``PostgresDecodable`` conformance says; an enum by its raw value; anything else from `json` or
     /// `jsonb`. Optional members may be NULL or have no column.
-    /// - Throws: `DecodingError` that names the column, never its value; or what the type itself throws.
+    /// - Throws: `DecodingError` that names the column, never its value.
     public func decode<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value {
-        try Value(from: RowDecoder(row: self))
+        do {
+            return try Value(from: RowDecoder(row: self))
+        } catch DecodingError.dataCorrupted where self.columns.count == 1 {
+            // What the type says of a raw value that it does not know repeats it.
+            throw DecodingError.typeMismatch(
+                type, .init(codingPath: [], debugDescription: "column \(self.columns[0]) is not a \(type)"))
+        }
     }
 }
 
@@ -34,11 +40,7 @@ private struct RowDecoder: Decoder {
     }
 
     func singleValueContainer() throws -> any SingleValueDecodingContainer {
-        guard self.row.result.columnCount == 1 else {
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: [], debugDescription: "a single value is read from a row of one column"))
-        }
-        return CellDecoder(cell: self.row.result.cell(row: self.row.index, column: 0), codingPath: [])
+        RowValue(decoder: self)
     }
 
     func cell(_ key: any CodingKey) -> PostgresCell? {
@@ -58,6 +60,39 @@ private struct RowDecoder: Decoder {
             words += character.lowercased()
         }
         return words
+    }
+}
+
+/// A row where one value is asked for: that of its only column, or the row itself where the type has members.
+private struct RowValue: SingleValueDecodingContainer {
+    let decoder: RowDecoder
+    var codingPath: [any CodingKey] { [] }
+
+    private var cell: PostgresCell? {
+        let row = self.decoder.row
+        return row.result.columnCount == 1 ? row.result.cell(row: row.index, column: 0) : nil
+    }
+
+    func decodeNil() -> Bool { self.cell?.isNull ?? false }
+
+    func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
+        if type is any PostgresDecodable.Type || type is any FixedWidthInteger.Type {
+            guard let cell else {
+                throw DecodingError.dataCorrupted(
+                    .init(codingPath: [], debugDescription: "a single value is read from a row of one column"))
+            }
+            return try CellDecoder(cell: cell, codingPath: []).decode(type)
+        }
+        do {
+            return try Value(from: self.decoder)
+        } catch  where self.cell != nil {
+            // What the decoder says may repeat the value.
+            throw DecodingError.typeMismatch(
+                type,
+                .init(
+                    codingPath: [],
+                    debugDescription: "column \(self.decoder.row.columns.first ?? "") is not a \(type)"))
+        }
     }
 }
 
@@ -130,9 +165,29 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
                     Value.self, .init(codingPath: self.codingPath, debugDescription: error.message))
             }
         }
-        if self.cell.type == PostgresType.json || self.cell.type == PostgresType.jsonb, let text = self.cell.text {
-            return try JSONDecoder().decode(type, from: Data(text.utf8))
+        // Those that have no type of PostgreSQL's.
+        if let type = type as? any FixedWidthInteger.Type, let value = try self.integer(type) as? Value { return value }
+        do {
+            if self.cell.type == PostgresType.json || self.cell.type == PostgresType.jsonb, let text = self.cell.text {
+                return try JSONDecoder().decode(type, from: Data(text.utf8))
+            }
+            return try Value(from: self)
+        } catch {
+            // What the decoder says may repeat the value.
+            throw self.mismatch(type)
         }
-        return try Value(from: self)
+    }
+
+    private func mismatch(_ type: Any.Type) -> DecodingError {
+        .typeMismatch(
+            type, .init(codingPath: self.codingPath, debugDescription: "column \(self.cell.column) is not a \(type)"))
+    }
+
+    private func integer<Integer: FixedWidthInteger>(_ type: Integer.Type) throws -> Integer {
+        do {
+            return try self.cell.integer("\(type)")
+        } catch {
+            throw self.mismatch(type)
+        }
     }
 }
