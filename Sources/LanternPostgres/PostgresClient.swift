@@ -25,11 +25,13 @@ public final class PostgresClient: Service {
 
     deinit { self.pool.close() }
 
-    /// Serves until the group shuts down, then closes: idle connections at once, others when they come back.
+    /// Serves until the group shuts down, then closes: idle connections at once, others when they come back, for which it waits
+    /// until the group's time is over.
     public func run() async throws {
         self.pool.start()
         try? await gracefulShutdown()
         self.close()
+        while self.pool.counts.total > 0, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(20)) }
     }
 
     /// Closes the pool. Those who wait get an error; what runs is finished.
