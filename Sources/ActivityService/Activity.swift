@@ -11,11 +11,18 @@ public struct Activity: LanternService {
             "ACTIVITY_TOPICS", default: #"^.+\.events\.v[0-9]+$"#, "a regular expression that begins with ^"
         ) { $0.hasPrefix("^") ? $0 : nil }
 
+        let outbox = try platform.outbox(in: database)
+        platform.auditDeadLetters(
+            DeadLetterAudit(
+                replayed: { letter, tx in try await outbox.append(DeadLetterReplayed(letter), in: tx) },
+                discarded: { letter, tx in try await outbox.append(DeadLetterDiscarded(letter), in: tx) }
+            )
+        )
         try platform.consume(topics: [topics], group: name, in: database, Ingest(group: name, wake: wake))
         platform.run(
             Sealer(
                 database: database, direct: try platform.directClient(for: database), wake: wake,
-                logger: platform.logger
+                transport: try platform.transport(), outbox: outbox, logger: platform.logger
             )
         )
         platform.routes { router in

@@ -112,6 +112,62 @@ enum ActivitySchema {
               PRIMARY KEY (source, epoch, partition)
             )
             """
-        )
+        ),
+        Migration(
+            2, "gaps, ends of epochs, completeness of sources",
+            "ALTER TABLE unsealed ADD COLUMN previous_epoch bigint, ADD COLUMN previous_sequence bigint",
+            // Where an epoch ended, by the word of its source in the next one: what is held beyond it has diverged.
+            """
+            CREATE TABLE source_epoch_end (
+              source   text NOT NULL,
+              epoch    bigint NOT NULL,
+              sequence bigint NOT NULL,
+              PRIMARY KEY (source, epoch)
+            )
+            """,
+            """
+            CREATE TABLE source_gap (
+              source       text NOT NULL,
+              epoch        bigint NOT NULL,
+              events       bigint NOT NULL,
+              version      bigint NOT NULL,
+              detected_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+              healed_at    timestamptz,
+              requested_at timestamptz,
+              requests     integer NOT NULL DEFAULT 0,
+              PRIMARY KEY (source, epoch)
+            )
+            """,
+            """
+            CREATE TABLE replay_switch (
+              singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+              paused     boolean NOT NULL,
+              changed_by text,
+              changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+            )
+            """,
+            "INSERT INTO replay_switch (paused) VALUES (false)",
+            // A number is missing when every partition has passed a head at or above it and it is neither held nor dead.
+            """
+            CREATE VIEW source_completeness AS
+            WITH head AS (
+              SELECT source, epoch, max(sequence) AS announced,
+                     CASE WHEN count(*) >= max(partitions) THEN min(sequence) ELSE 0 END AS passed
+              FROM source_partition_head GROUP BY source, epoch
+            ), known AS (
+              SELECT source, epoch, coalesce(s.held, '{}') AS held, coalesce(s.dead, '{}') - coalesce(s.held, '{}') AS dead,
+                     coalesce(s.held, '{}') + coalesce(s.dead, '{}') AS accounted,
+                     coalesce(s.events, 0) AS events, coalesce(s.duplicates, 0) AS duplicates, s.last_time,
+                     h.announced, coalesce(h.passed, 0) AS passed, e.sequence AS ended
+              FROM source_state s FULL JOIN head h USING (source, epoch) LEFT JOIN source_epoch_end e USING (source, epoch)
+            )
+            SELECT *,
+              int8multirange(int8range(1, greatest(least(passed, ended), 0) + 1)) - accounted AS missing,
+              CASE WHEN ended IS NULL THEN '{}'::int8multirange
+                   ELSE held * int8multirange(int8range(ended + 1, NULL)) END AS diverged,
+              coalesce((SELECT upper(r) - 1 FROM unnest(accounted) AS r WHERE r @> 1::bigint), 0) AS contiguous
+            FROM known
+            """
+        ),
     ]
 }

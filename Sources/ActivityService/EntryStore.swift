@@ -48,7 +48,7 @@ enum EntryStore {
             )
             SELECT * FROM unnest(
               \(entries.map(\.id)), \(entries.map(\.time)), \(entries.map(\.isAhead)), \(entries.map(\.event.tenant)),
-              \(entries.map(\.event.service)), \(entries.map(\.event.source)), \(entries.map(\.event.id)),
+              \(entries.map(\.service)), \(entries.map(\.event.source)), \(entries.map(\.event.id)),
               \(entries.map(\.event.epoch)), \(entries.map(\.event.sequence)), \(entries.map(\.event.type)),
               \(entries.map(\.action)), \(entries.map(\.event.actor.id)), \(entries.map(\.event.actor.type)),
               \(entries.map(\.event.actor.ip)), \(entries.map { $0.event.target?.type }),
@@ -93,10 +93,12 @@ enum EntryStore {
         if !heads.isEmpty {
             try await tx.query(
                 """
-                INSERT INTO unsealed (kind, source, epoch, sequence, partition, partitions)
+                INSERT INTO unsealed
+                  (kind, source, epoch, sequence, partition, partitions, previous_epoch, previous_sequence)
                 SELECT 'head', u.* FROM unnest(
                   \(heads.map(\.head.source)), \(heads.map(\.head.epoch)), \(heads.map(\.head.sequence)),
-                  \(heads.map(\.partition)), \(heads.map(\.head.partitions))
+                  \(heads.map(\.partition)), \(heads.map(\.head.partitions)),
+                  \(heads.map(\.head.previous?.epoch)), \(heads.map(\.head.previous?.sequence))
                 ) AS u
                 """
             )

@@ -10,6 +10,7 @@ struct IncomingEntry: Sendable {
     let event: EventEnvelope
     let time: Timestamp
     let isAhead: Bool
+    let service: String
     let action: String
     let traceID: String?
     let spanID: String?
@@ -29,6 +30,10 @@ struct IncomingEntry: Sendable {
         // A foreign producer may give no time; then it is when we took it.
         self.time = event.time ?? now
         self.isAhead = self.time > now + .seconds(86_400)
+        // A source that is no path names no service; then its topic does.
+        self.service =
+            event.source.contains("/")
+            ? event.service : record.topic.split(separator: ".events.v").first.map { String($0) } ?? record.topic
         self.action = EventType(parsing: event.type).action
         let trace = event.traceparent.flatMap { TraceContext.parse(traceparent: $0) }
         self.traceID = trace?.traceID.description

@@ -9,6 +9,8 @@ struct Sealer: Service {
     let database: PostgresClient
     let direct: PostgresClient
     let wake: WakeSignal
+    let transport: any EventTransport
+    let outbox: Outbox
     let logger: Logger
 
     private static let interval: Duration = .milliseconds(50)
@@ -41,8 +43,21 @@ struct Sealer: Service {
     }
 
     private func lead() async throws {
-        let store = SealerStore(database: self.database, term: try await SealerStore.takeOver(self.database))
-        self.logger.info("sealer leads", metadata: ["term": .stringConvertible(store.term)])
+        let term = try await SealerStore.takeOver(self.database)
+        self.logger.info("sealer leads", metadata: ["term": .stringConvertible(term)])
+        let keeper = GapKeeper(
+            store: GapStore(database: self.database, term: term), transport: self.transport, outbox: self.outbox,
+            logger: self.logger
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.seal(SealerStore(database: self.database, term: term)) }
+            group.addTask { try await keeper.run() }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func seal(_ store: SealerStore) async throws {
         var measured = ContinuousClock.now - .seconds(60)
         let size = Meter(label: "lantern_log_size")
         while true {

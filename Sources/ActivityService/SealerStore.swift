@@ -22,6 +22,8 @@ struct SealerStore: Sendable {
         var sequence: Int64?
         var partition: Int32?
         var partitions: Int32?
+        var previousEpoch: Int64?
+        var previousSequence: Int64?
 
         init(_ row: PostgresRow) throws {
             self.kind = try row("kind")
@@ -33,6 +35,8 @@ struct SealerStore: Sendable {
             self.sequence = try row("sequence")
             self.partition = try row("partition")
             self.partitions = try row("partitions")
+            self.previousEpoch = try row("previous_epoch")
+            self.previousSequence = try row("previous_sequence")
         }
     }
 
@@ -58,7 +62,8 @@ struct SealerStore: Sendable {
                 """
                 DELETE FROM unsealed
                 WHERE position IN (SELECT position FROM unsealed ORDER BY position LIMIT \(limit))
-                RETURNING position, kind, entry_id, time, hash, source, epoch, sequence, partition, partitions
+                RETURNING position, kind, entry_id, time, hash, source, epoch, sequence, partition, partitions,
+                          previous_epoch, previous_sequence
                 """
             )
             // RETURNING promises no order.
@@ -92,9 +97,8 @@ struct SealerStore: Sendable {
         }
         for (key, group) in groups.sorted(by: { ($0.key.source, $0.key.epoch) < ($1.key.source, $1.key.epoch) }) {
             func ranges(_ kinds: Set<String>) -> String {
-                SequenceRanges.literal(
-                    group.filter { kinds.contains($0.kind) && $0.epoch != nil }.compactMap(\.sequence)
-                )
+                SequenceRanges(group.filter { kinds.contains($0.kind) && $0.epoch != nil }.compactMap(\.sequence))
+                    .literal
             }
             let held = ranges(["entry", "duplicate"])
             let dead = ranges(["dead"])
@@ -115,16 +119,39 @@ struct SealerStore: Sendable {
     }
 
     private func advanceHeads(_ heads: [Item], in tx: PostgresTransaction) async throws {
+        struct Key: Hashable { var source: String; var epoch: Int64; var partition: Int32 }
+        var newest: [Key: Item] = [:]
         for head in heads {
-            try await tx.query(
-                """
-                INSERT INTO source_partition_head AS h (source, epoch, partition, sequence, partitions)
-                VALUES (\(head.source), \(head.epoch), \(head.partition), \(head.sequence), \(head.partitions))
-                ON CONFLICT (source, epoch, partition) DO UPDATE SET
-                  sequence = greatest(h.sequence, excluded.sequence), partitions = excluded.partitions
-                """
-            )
+            guard let epoch = head.epoch, let sequence = head.sequence, let partition = head.partition else { continue }
+            let key = Key(source: head.source, epoch: epoch, partition: partition)
+            if sequence >= newest[key]?.sequence ?? 0 { newest[key] = head }
         }
+        guard !newest.isEmpty else { return }
+        let items = Array(newest.values)
+        try await tx.query(
+            """
+            INSERT INTO source_partition_head AS h (source, epoch, partition, sequence, partitions)
+            SELECT * FROM unnest(\(items.map(\.source)), \(items.map(\.epoch)), \(items.map(\.partition)),
+                                 \(items.map(\.sequence)), \(items.map(\.partitions)))
+            ON CONFLICT (source, epoch, partition) DO UPDATE SET
+              sequence = greatest(h.sequence, excluded.sequence), partitions = excluded.partitions
+            """
+        )
+        // All partitions say the same of an epoch that has ended; the source's newest word counts.
+        let ends = Dictionary(
+            items.filter { $0.previousEpoch != nil }.map {
+                (Key(source: $0.source, epoch: $0.previousEpoch ?? 0, partition: 0), $0)
+            },
+            uniquingKeysWith: { ($0.epoch ?? 0) >= ($1.epoch ?? 0) ? $0 : $1 }
+        ).values
+        guard !ends.isEmpty else { return }
+        try await tx.query(
+            """
+            INSERT INTO source_epoch_end (source, epoch, sequence)
+            SELECT * FROM unnest(\(ends.map(\.source)), \(ends.map(\.previousEpoch)), \(ends.map(\.previousSequence)))
+            ON CONFLICT (source, epoch) DO UPDATE SET sequence = excluded.sequence
+            """
+        )
     }
 
     /// Makes the partitions of this month and the next.

@@ -14,10 +14,12 @@ struct Source: Encodable, Sendable {
     var duplicatesDropped: Int64
     /// Numbers that were put aside.
     var deadLettered: Int64
+    /// Held here, and unknown to the source since it was restored.
+    var diverged: Int64
     var lagSeconds: Double
 
     private enum CodingKeys: String, CodingKey {
-        case source, epoch, gaps, events
+        case source, epoch, gaps, events, diverged
         case headAnnounced = "head_announced"
         case headContiguous = "head_contiguous"
         case duplicatesDropped = "duplicates_dropped"
@@ -30,28 +32,23 @@ struct Source: Encodable, Sendable {
 struct SourceStore: Sendable {
     let database: PostgresClient
 
-    /// Every source in its newest epoch.
+    /// Every source, as it stands in its newest epoch; what is missing or has diverged, in all of them.
     func all() async throws -> [Source] {
         let rows = try await self.database.query(
             """
-            WITH newest AS (
-              SELECT DISTINCT ON (source) source, epoch, held + dead AS accounted, dead, events, duplicates, last_time
-              FROM source_state ORDER BY source, epoch DESC
-            ), head AS (
-              SELECT source, epoch, max(sequence) AS announced,
-                     CASE WHEN count(*) >= max(partitions) THEN min(sequence) ELSE 0 END AS passed
-              FROM source_partition_head GROUP BY source, epoch
+            WITH counted AS (
+              SELECT *,
+                coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(dead) AS r), 0)::bigint AS dead_count,
+                coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(missing) AS r), 0)::bigint AS missing_count,
+                coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(diverged) AS r), 0)::bigint AS diverged_count
+              FROM source_completeness
             )
-            SELECT n.source, n.epoch, h.announced, n.events, n.duplicates,
-              coalesce((SELECT upper(r) - 1 FROM unnest(n.accounted) AS r WHERE r @> 1::bigint), 0) AS contiguous,
-              coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(n.dead) AS r), 0)::bigint AS dead,
-              coalesce((
-                SELECT sum(upper(r) - lower(r))
-                FROM unnest(int8multirange(int8range(1, greatest(coalesce(h.passed, 0), 0) + 1)) - n.accounted) AS r
-              ), 0)::bigint AS gaps,
-              coalesce(extract(epoch FROM clock_timestamp() - n.last_time), 0)::float8 AS age
-            FROM newest n LEFT JOIN head h USING (source, epoch)
-            ORDER BY n.source
+            SELECT DISTINCT ON (source) source, epoch, announced, contiguous, dead_count AS dead, events, duplicates,
+              (sum(missing_count) OVER source)::bigint AS gaps, (sum(diverged_count) OVER source)::bigint AS diverged,
+              coalesce(extract(epoch FROM clock_timestamp() - last_time), 0)::float8 AS age
+            FROM counted
+            WINDOW source AS (PARTITION BY source)
+            ORDER BY source, epoch DESC
             """
         )
         return try rows.map { row in
@@ -63,7 +60,8 @@ struct SourceStore: Sendable {
                 source: try row("source"), epoch: try row("epoch"), headAnnounced: announced,
                 headContiguous: contiguous,
                 gaps: try row("gaps"), events: try row("events"), duplicatesDropped: try row("duplicates"),
-                deadLettered: try row("dead"), lagSeconds: behind ? max(0, try row("age")) : 0
+                deadLettered: try row("dead"), diverged: try row("diverged"),
+                lagSeconds: behind ? max(0, try row("age")) : 0
             )
         }
     }

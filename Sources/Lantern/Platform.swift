@@ -1,11 +1,11 @@
 import Foundation
 import HTTPTypes
 import Hummingbird
-import LanternEvents
+public import LanternEvents
 import LanternHTTP
 public import LanternIdentity
-import LanternKafka
-import LanternPostgres
+public import LanternKafka
+public import LanternPostgres
 import LanternTracing
 import Logging
 public import ServiceLifecycle
@@ -26,6 +26,9 @@ public final class Platform: Sendable {
         /// What the service's database is made of, in the order in which it is brought up to date.
         var schema: [ServiceSchema.Component] = []
         var checksKafka = false
+        /// By the database of their consumers.
+        var deadLetters: (store: DeadLetterStore, replays: [String: DeadLetterReplay])?
+        var deadLetterAudit = DeadLetterAudit()
         var keys: (any KeySource)?
     }
 
@@ -36,7 +39,10 @@ public final class Platform: Sendable {
     let parts = Mutex(Parts())
     private let startGate = StartGate()
 
-    init(name: String, settings: Settings, logger: Logger) {
+    private let overriddenTransport: (any EventTransport)?
+
+    init(name: String, settings: Settings, logger: Logger, transport: (any EventTransport)? = nil) {
+        self.overriddenTransport = transport
         self.name = name
         self.settings = settings
         self.logger = logger
@@ -73,11 +79,11 @@ public final class Platform: Sendable {
     public func outbox(in database: PostgresClient) throws -> Outbox {
         let signal = OutboxSignal()
         let outbox = Outbox(service: self.name, wake: { signal.appended() })
-        let kafka = try self.kafka(role: "relay")
+        let transport = try self.transport()
         let logger = self.logger
         let direct = try self.directClient(for: database)
         let relay = OutboxRelay(
-            outbox: outbox, database: database, direct: direct, kafka: kafka, signal: signal, logger: logger
+            outbox: outbox, database: database, direct: direct, transport: transport, signal: signal, logger: logger
         )
         let gate = self.startGate
         self.migrate(OutboxSchema.component, OutboxSchema.migrations, direct)
@@ -93,30 +99,51 @@ public final class Platform: Sendable {
     }
 
     /// Handles each event of a type once: the handler's writes, the event's id and the offset commit together.
-    /// - Parameter database: The one that `handler` writes to.
+    /// - Parameters:
+    ///   - database: The one that `handler` writes to.
+    ///   - keepsOrder: Whether the events of an aggregate wait where one before them was put aside.
+    ///   - trace: How the handler's span relates to the event's.
     public func consume<Event: DomainEvent>(
-        _ type: Event.Type, from topic: String, in database: PostgresClient,
+        _ type: Event.Type, from topic: String, in database: PostgresClient, keepsOrder: Bool = true,
+        trace: KafkaProcessing.TraceRelation = .both,
         _ handler: @escaping @Sendable (Event, PostgresTransaction) async throws -> Void
     ) throws {
         let group = "\(self.name).\(Event.type.action)"
         try self.consume(
             topics: [topic], group: group, in: database,
-            Inbox<Event>(consumer: group, topic: topic, handler: handler)
+            Inbox<Event>(consumer: group, topic: topic, keepsOrder: keepsOrder, relation: trace, handler: handler)
         )
     }
 
-    /// Handles all records of topics: the general form.
+    /// Handles all records of topics: the general form. What cannot be handled is at `/v1/dead-letters`, and in the topic
+    /// `<service>.dead-letters.v1`.
     public func consume(
         topics: [String], group: String, in database: PostgresClient, _ handler: any RecordHandler
     ) throws {
         let gate = self.startGate
+        let transport = try self.transport()
         let consumer = EventConsumer(
-            kafka: try self.kafka(role: group), topics: topics, group: group, database: database, handler: handler,
+            transport: transport, topics: topics, group: group, database: database, handler: handler,
             logger: self.logger, ready: { try await gate.wait() }
         )
         let direct = try self.directClient(for: database)
+        let publisher = DeadLetterPublisher(
+            service: self.name, database: database, direct: direct, transport: transport, logger: self.logger
+        )
         self.migrate(ConsumerSchema.component, ConsumerSchema.migrations, direct)
-        self.parts.withLock { $0.consumers.append(consumer) }
+        self.parts.withLock { parts in
+            parts.consumers.append(consumer)
+            if parts.deadLetters == nil {
+                parts.deadLetters = (DeadLetterStore(database: database), [:])
+                parts.relays.append(Gated(gate: gate, service: publisher))
+            }
+            parts.deadLetters?.replays[group] = DeadLetterReplay(database: database, consumer: group, handler: handler)
+        }
+    }
+
+    /// What is recorded of the settling of dead letters.
+    public func auditDeadLetters(_ audit: DeadLetterAudit) {
+        self.parts.withLock { $0.deadLetterAudit = audit }
     }
 
     /// Runs `work` again and again, `interval` after it ended. A failure is logged and the next round comes all the same.
@@ -201,7 +228,13 @@ public final class Platform: Sendable {
         return url
     }
 
-    private func kafka(role: String) throws -> KafkaConfiguration {
+    /// What carries events: Kafka, by `KAFKA_BOOTSTRAP_SERVERS`, unless the host was given another transport.
+    public func transport() throws -> any EventTransport {
+        if let transport = self.overriddenTransport { return transport }
+        return KafkaTransport(try self.kafka())
+    }
+
+    private func kafka() throws -> KafkaConfiguration {
         let servers = try self.settings.required("KAFKA_BOOTSTRAP_SERVERS", "host:port, several joined by commas")
         let known = self.parts.withLock { parts in
             defer { parts.checksKafka = true }
@@ -212,7 +245,7 @@ public final class Platform: Sendable {
         let configuration = KafkaConfiguration(
             bootstrapServers: servers,
             properties: self.settings.kafkaProperties,
-            clientID: "\(self.name)-\(role)"
+            clientID: self.name
         )
         if let property = configuration.invalidProperty {
             throw ConfigurationError(

@@ -27,14 +27,16 @@ public final class ServiceHost: Sendable {
     /// Assembles the service.
     /// - Throws: ``ConfigurationError``, naming the variable.
     public init<S: LanternService>(
-        _ service: S.Type, environment: [String: String], overrides: Telemetry.Overrides = .init()
+        _ service: S.Type, environment: [String: String], overrides: Telemetry.Overrides = .init(),
+        transport: (any EventTransport)? = nil
     ) async throws {
         self.name = S.name
         self.settings = Settings(environment: environment)
         self.telemetry = try Telemetry(
             service: S.name, version: LanternVersion.current, settings: self.settings, overrides: overrides
         )
-        let platform = Platform(name: S.name, settings: self.settings, logger: self.telemetry.logger)
+        let platform = Platform(
+            name: S.name, settings: self.settings, logger: self.telemetry.logger, transport: transport)
         self.platform = platform
         self.address = AddressBox()
         try await self.telemetry.bind { try await S.assemble(platform) }
@@ -124,8 +126,8 @@ public final class ServiceHost: Sendable {
         router.add(middleware: StartedMiddleware(readiness: self.platform.readiness, quiet: quiet))
         router.add(middleware: BodyLimitMiddleware())
         router.add(middleware: try self.authentication())
-        let (registrations, idempotency) = self.platform.parts.withLock { parts in
-            (parts.routes, parts.idempotency)
+        let (registrations, idempotency, deadLetters, audit) = self.platform.parts.withLock { parts in
+            (parts.routes, parts.idempotency, parts.deadLetters, parts.deadLetterAudit)
         }
         if let idempotency {
             router.add(
@@ -136,6 +138,10 @@ public final class ServiceHost: Sendable {
         }
         admin?.register(on: router)
         LogLevelRoutes(levels: self.telemetry.levels, logger: logger).register(on: router)
+        if let deadLetters {
+            DeadLetterRoutes(store: deadLetters.store, replays: deadLetters.replays, audit: audit, logger: logger)
+                .register(on: router)
+        }
         for register in registrations { register(router) }
         routes.fill(
             router.routes.flatMap { route -> [(method: HTTPRequest.Method, path: String)] in

@@ -50,6 +50,21 @@ public enum ConsumerSchema {
             )
             """,
             "CREATE INDEX dead_letter_recorded ON dead_letter (recorded_at DESC, id DESC)"
-        )
+        ),
+        Migration(
+            2, "settling of dead letters",
+            """
+            ALTER TABLE dead_letter
+              ADD COLUMN published_at timestamptz,
+              ADD COLUMN replays integer NOT NULL DEFAULT 0,
+              ADD COLUMN settled_at timestamptz,
+              ADD COLUMN settled_by text,
+              ADD COLUMN note text
+            """,
+            "CREATE INDEX dead_letter_unpublished ON dead_letter (id) WHERE published_at IS NULL",
+            // What keeps a key waiting.
+            "CREATE INDEX dead_letter_open ON dead_letter (consumer, topic, record_key) WHERE state IN ('new', 'parked')",
+            "CREATE INDEX inbox_handled ON inbox (handled_at)"
+        ),
     ]
 }

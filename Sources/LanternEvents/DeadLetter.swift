@@ -1,81 +1,136 @@
-import CoreMetrics
-import Foundation
+public import Foundation
 public import LanternKafka
 public import LanternPostgres
-public import Logging
-import Tracing
 
-/// Puts records aside that cannot be handled: a row of the same transaction that moves the offset, so that a record is
-/// neither lost nor doubled.
-public struct DeadLetters: Sendable {
-    private let consumer: String
-
-    public init(consumer: String) {
-        self.consumer = consumer
+/// A record that was put aside.
+public struct DeadLetter: Sendable {
+    public enum State: String, Sendable, CaseIterable {
+        /// Waits for somebody.
+        case new
+        /// Waits behind another of its key.
+        case parked
+        /// Was handled in the end.
+        case replayed
+        /// Will not be handled.
+        case discarded
     }
 
-    /// Makes the metric's series with the factory that is current here: an alert on an increase needs the zero before it.
-    public static func prepareMetrics() {
-        for reason in EventError.Code.deadLetterReasons {
-            Counter(label: "lantern_dead_letters_total", dimensions: [("reason", reason.rawValue)]).increment(by: 0)
-        }
-    }
+    public var id: UUID
+    public var recordedAt: Timestamp
+    public var state: State
+    public var consumer: String
+    /// Of ``EventError/Code``.
+    public var reason: String
+    /// What went wrong, when it was tried last.
+    public var error: String
+    public var record: KafkaRecord
+    public var source: String?
+    public var eventID: String?
+    public var epoch: Int64?
+    public var sequence: Int64?
+    /// How often it was tried again.
+    public var replays: Int
+    public var settledAt: Timestamp?
+    public var settledBy: String?
+    public var note: String?
 
-    /// Opens the span `dead_letter <topic>` around the putting aside, in the trace of the record, whose last span would
-    /// otherwise be one that failed, and logs it there.
-    public func trace(
-        _ record: KafkaRecord, _ error: EventError, logger: Logger,
-        _ putAside: nonisolated(nonsending) () async throws -> Void
-    ) async throws {
-        var context = InstrumentationContext.topLevel
-        InstrumentationSystem.instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
-        let origin = context
-        try await withSpan("dead_letter \(record.topic)", context: context, ofKind: .consumer) { span in
-            if !origin.isEmpty { span.addLink(SpanLink(context: origin, attributes: [:])) }
-            span.updateAttributes { attributes in
-                attributes["messaging.system"] = "kafka"
-                attributes["messaging.operation.name"] = "dead_letter"
-                attributes["messaging.operation.type"] = "settle"
-                attributes["messaging.destination.name"] = record.topic
-                attributes["messaging.consumer.group.name"] = self.consumer
-                attributes["messaging.destination.partition.id"] = record.partition.map { String($0) }
-                attributes["messaging.kafka.offset"] = record.offset
-                attributes["error.type"] = error.code.rawValue
-            }
-            span.setStatus(SpanStatus(code: .error))
-            logger.error(
-                "record put aside as dead letter", error: error,
-                metadata: [
-                    "topic": "\(record.topic)", "partition": "\(record.partition ?? -1)",
-                    "offset": "\(record.offset ?? -1)", "reason": "\(error.code.rawValue)",
-                ]
-            )
-            try await putAside()
-        }
-    }
-
-    /// Stores the whole record with the reason.
-    public func add(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
-        let event = try? CloudEvents.event(record)
-        func text(_ value: String?) -> String? { value.map { $0.replacing("\0", with: "\u{FFFD}") } }
-        try await tx.query(
-            """
-            INSERT INTO dead_letter (
-              id, consumer, reason, error, topic, partition, record_offset, source, event_id, epoch, sequence, traceparent,
-              record_key, record_value, header_names, header_values
-            ) VALUES (
-              \(UUID.version7()), \(self.consumer), \(error.code.rawValue), \(text(error.message) ?? ""), \(record.topic),
-              \(record.partition ?? -1), \(record.offset ?? -1), \(text(event?.source ?? record.header("ce_source"))),
-              \(text(event?.id ?? record.header("ce_id"))), \(event?.epoch), \(event?.sequence),
-              \(text(KafkaHeaderCarrier().extract(key: "traceparent", from: record))),
-              \(record.key.map { PostgresBytes($0) }), \(record.value.map { PostgresBytes($0) }),
-              \(record.headers.map { text($0.name) ?? "" }), \(record.headers.map { $0.value.map { PostgresBytes($0) } })
-            )
-            """
+    init(_ row: PostgresRow) throws {
+        self.id = try row("id")
+        self.recordedAt = try row("recorded_at")
+        self.state = State(rawValue: try row("state")) ?? .new
+        self.consumer = try row("consumer")
+        self.reason = try row("reason")
+        self.error = try row("error")
+        let names = try row("header_names", as: [String].self)
+        let values = try row("header_values", as: [PostgresBytes?].self)
+        self.record = KafkaRecord(
+            topic: try row("topic"),
+            partition: try row("partition"),
+            key: try row("record_key", as: PostgresBytes?.self)?.bytes,
+            value: try row("record_value", as: PostgresBytes?.self)?.bytes,
+            headers: zip(names, values).map { KafkaHeader($0, $1?.bytes) },
+            offset: try row("record_offset")
         )
-        let reason = error.code.rawValue
-        tx.afterCommit {
-            Counter(label: "lantern_dead_letters_total", dimensions: [("reason", reason)]).increment()
+        self.source = try row("source")
+        self.eventID = try row("event_id")
+        self.epoch = try row("epoch")
+        self.sequence = try row("sequence")
+        self.replays = try row("replays")
+        self.settledAt = try row("settled_at")
+        self.settledBy = try row("settled_by")
+        self.note = try row("note")
+    }
+
+    static let columns: SQL =
+        """
+        id, recorded_at, state, consumer, reason, error, topic, partition, record_offset, source, event_id, epoch, sequence,
+        record_key, record_value, header_names, header_values, replays, settled_at, settled_by, note
+        """
+}
+
+/// Which dead letters.
+public struct DeadLetterFilter: Sendable {
+    public var state: DeadLetter.State?
+    public var reason: String?
+    public var consumer: String?
+    public var topic: String?
+
+    public init(
+        state: DeadLetter.State? = nil, reason: String? = nil, consumer: String? = nil, topic: String? = nil
+    ) {
+        self.state = state
+        self.reason = reason
+        self.consumer = consumer
+        self.topic = topic
+    }
+}
+
+/// The dead letters in a database.
+public struct DeadLetterStore: Sendable {
+    let database: PostgresClient
+
+    public init(database: PostgresClient) {
+        self.database = database
+    }
+
+    /// The newest first.
+    /// - Parameter before: Only those older than this one.
+    public func list(_ filter: DeadLetterFilter, before: UUID?, limit: Int) async throws -> [DeadLetter] {
+        var sql: SQL = "SELECT \(DeadLetter.columns) FROM dead_letter WHERE true"
+        if let state = filter.state { sql.append(" AND state = \(state.rawValue)") }
+        if let reason = filter.reason { sql.append(" AND reason = \(reason)") }
+        if let consumer = filter.consumer { sql.append(" AND consumer = \(consumer)") }
+        if let topic = filter.topic { sql.append(" AND topic = \(topic)") }
+        if let before { sql.append(" AND id < \(before)") }
+        sql.append(" ORDER BY id DESC LIMIT \(limit)")
+        return try await self.database.query(sql).map { try DeadLetter($0) }
+    }
+
+    public func find(_ id: UUID) async throws -> DeadLetter? {
+        try await self.database.query("SELECT \(DeadLetter.columns) FROM dead_letter WHERE id = \(id)").first.map {
+            try DeadLetter($0)
+        }
+    }
+
+    /// Says that a record will not be handled.
+    /// - Parameter audit: Runs in the same transaction.
+    /// - Returns: `nil` where there is none that waits.
+    public func discard(
+        _ id: UUID, by: String, note: String?,
+        audit: @Sendable (DeadLetter, PostgresTransaction) async throws -> Void
+    ) async throws -> DeadLetter? {
+        try await self.database.transaction { tx in
+            let rows = try await tx.query(
+                """
+                UPDATE dead_letter
+                SET state = 'discarded', settled_at = clock_timestamp(), settled_by = \(by), note = \(note)
+                WHERE id = \(id) AND state IN ('new', 'parked')
+                RETURNING \(DeadLetter.columns)
+                """
+            )
+            guard let letter = try rows.first.map({ try DeadLetter($0) }) else { return nil }
+            try await audit(letter, tx)
+            return letter
         }
     }
 }

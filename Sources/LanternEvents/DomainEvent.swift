@@ -10,6 +10,8 @@
 public protocol DomainEvent: Codable, Sendable {
     /// Name and version; never reused for another shape.
     static var type: EventType { get }
+    /// How to read older versions; one for each version before the present one.
+    static var upcasters: [Upcaster] { get }
     /// What it happened to.
     var subject: EventSubject { get }
     /// How it ended; `success` unless said otherwise.
@@ -19,6 +21,7 @@ public protocol DomainEvent: Codable, Sendable {
 }
 
 extension DomainEvent {
+    public static var upcasters: [Upcaster] { [] }
     public var outcome: EventOutcome { .success }
     public var actor: EventActor? { nil }
 }

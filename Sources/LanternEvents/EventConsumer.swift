@@ -29,7 +29,7 @@ extension RecordHandler {
 /// lost a partition meanwhile rolls back. A batch that fails is taken apart until the record at fault stands alone; that
 /// one is put aside and the rest goes on. While the database is away nothing is lost and nothing is skipped: it waits.
 public final class EventConsumer: Service {
-    private let kafka: KafkaConfiguration
+    private let transport: any EventTransport
     private let topics: [String]
     private let group: String
     private let database: PostgresClient
@@ -40,16 +40,17 @@ public final class EventConsumer: Service {
     private let ready: @Sendable () async throws -> Void
 
     private static let batchSize = 500
+    private static let batchBytes = 8 << 20
     private static let handlerAttempts = 5
 
     /// - Parameters:
     ///   - topics: Names, or regular expressions where they begin with `^`.
     ///   - ready: Awaited before the first record is read: migrations.
     public init(
-        kafka: KafkaConfiguration, topics: [String], group: String, database: PostgresClient,
+        transport: any EventTransport, topics: [String], group: String, database: PostgresClient,
         handler: any RecordHandler, logger: Logger, ready: @escaping @Sendable () async throws -> Void = {}
     ) {
-        self.kafka = kafka
+        self.transport = transport
         self.topics = topics
         self.group = group
         self.database = database
@@ -64,22 +65,26 @@ public final class EventConsumer: Service {
     public func run() async throws {
         do { try await cancelWhenGracefulShutdown { try await self.ready() } } catch is CancellationError { return }
         DeadLetters.prepareMetrics()
-        let consumer = try KafkaConsumer(
-            configuration: self.kafka, group: self.group, topics: self.topics, logger: self.logger
-        )
+        let consumer = try self.transport.makeConsumer(group: self.group, topics: self.topics, logger: self.logger)
         var progress: [KafkaPartition: PartitionProgress] = [:]
         var attempt = 0
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             do {
-                let event = try await cancelWhenGracefulShutdown { try await consumer.next(maximum: Self.batchSize) }
+                let event = try await cancelWhenGracefulShutdown {
+                    try await consumer.next(maximum: Self.batchSize, maximumBytes: Self.batchBytes)
+                }
                 switch event {
                 case .assigned(let partitions):
-                    progress = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
-                    try consumer.assign(self.positions(progress))
+                    let new = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
+                    progress.merge(new) { $1 }
+                    try consumer.assign(self.positions(new))
                     self.logger.info("partitions assigned", metadata: ["partitions": "\(partitions.count)"])
-                case .revoked:
-                    progress = [:]
-                    self.logger.info("partitions revoked")
+                case .revoked(let partitions):
+                    for partition in partitions { progress[partition] = nil }
+                    self.logger.info("partitions revoked", metadata: ["partitions": "\(partitions.count)"])
+                case .lost(let partitions):
+                    for partition in partitions { progress[partition] = nil }
+                    self.logger.notice("partitions lost", metadata: ["partitions": "\(partitions.count)"])
                 case .records(let records):
                     try await self.take(records, &progress, consumer)
                 }
@@ -100,7 +105,7 @@ public final class EventConsumer: Service {
     }
 
     private func take(
-        _ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress], _ consumer: KafkaConsumer
+        _ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress], _ consumer: any EventReader
     ) async throws {
         var new: [KafkaRecord] = []
         var restarted: Set<KafkaPartition> = []
@@ -128,20 +133,13 @@ public final class EventConsumer: Service {
                 self.logger.notice("offsets were moved by another member", error: error)
                 let partitions = Array(progress.keys)
                 progress = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
-                try consumer.assign(self.positions(progress))
+                try consumer.seek(self.positions(progress))
                 return
             }
-            consumer.commit(progress.map { ($0.key, $0.value.stored) })
+            consumer.commit(progress.mapValues(\.stored))
         }
         if !restarted.isEmpty {
-            try consumer.assign(
-                progress.map { partition, state in
-                    KafkaPosition(
-                        partition,
-                        restarted.contains(partition) ? .earliest : state.start.map { .at($0) } ?? .earliest
-                    )
-                }
-            )
+            try consumer.seek(restarted.map { KafkaPosition($0, .earliest) })
         }
     }
 
@@ -232,7 +230,7 @@ public final class EventConsumer: Service {
         }
     }
 
-    private enum Disposition {
+    enum Disposition {
         case stop
         case wait
         case retry(EventError)
@@ -240,7 +238,7 @@ public final class EventConsumer: Service {
     }
 
     /// What to do about an error: wait for what is away, try again what may pass, put aside what never will.
-    private static func disposition(of error: any Error) -> Disposition {
+    static func disposition(of error: any Error) -> Disposition {
         switch error {
         case is CancellationError: return .stop
         case let error as EventError:

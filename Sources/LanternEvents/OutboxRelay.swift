@@ -1,6 +1,6 @@
 import CoreMetrics
 import Foundation
-public import LanternKafka
+import LanternKafka
 public import LanternPostgres
 public import Logging
 public import ServiceLifecycle
@@ -20,16 +20,32 @@ public final class OutboxRelay: Service {
     private let store: OutboxStore
     private let outbox: Outbox
     private let lock: AdvisoryLock
-    private let kafka: KafkaConfiguration
+    private let transport: any EventTransport
     private let signal: OutboxSignal
     private let channel: NotificationChannel
-    private let pollInterval: Duration
+    private let settings: Settings
     private let logger: Logger
     private let state = Mutex(State())
     private let pending: Meter
     private let oldestAge: Meter
 
-    private static let batchSize = 500
+    /// How a relay works.
+    public struct Settings: Sendable {
+        /// How often a leader that has nothing to do looks for rows that nobody woke it for: a net beneath the
+        /// notifications of other replicas, which can be lost.
+        public var pollInterval: Duration = .milliseconds(250)
+        /// Rows are kept at least as long, acknowledged or not: what was lost later can be sent again.
+        public var minimumAge: Duration = .seconds(7 * 86_400)
+        /// How often partitions are looked at that may be dropped.
+        public var retentionInterval: Duration = .seconds(600)
+        /// Rows of one round.
+        public var batchSize = 500
+        /// Events a second that are sent again on request: healing must not crowd out what is new.
+        public var replayRate = 2_000
+
+        public init() {}
+    }
+
     /// At most one notification of a replica in this time: each takes a lock that all of a server's share.
     private static let notifyInterval: Duration = .milliseconds(10)
 
@@ -37,18 +53,16 @@ public final class OutboxRelay: Service {
     ///   - database: The pool that the service uses.
     ///   - direct: Reaches the server without a transaction pooler, for the sessions of leader and notifications.
     ///   - signal: What ``Outbox`` signals after a commit.
-    ///   - pollInterval: How often a leader that has nothing to do looks for rows that nobody woke it for: a net beneath
-    ///     the notifications of other replicas, which can be lost.
     public init(
-        outbox: Outbox, database: PostgresClient, direct: PostgresClient, kafka: KafkaConfiguration,
-        signal: OutboxSignal, logger: Logger, pollInterval: Duration = .milliseconds(250)
+        outbox: Outbox, database: PostgresClient, direct: PostgresClient, transport: any EventTransport,
+        signal: OutboxSignal, logger: Logger, settings: Settings = Settings()
     ) {
         self.outbox = outbox
         self.store = OutboxStore(database: database, source: outbox.source)
         self.lock = AdvisoryLock(client: direct, name: "lantern-relay:\(outbox.source)")
         self.channel = NotificationChannel(client: direct, name: "lantern_outbox")
-        self.pollInterval = pollInterval
-        self.kafka = kafka
+        self.settings = settings
+        self.transport = transport
         self.signal = signal
         self.logger = logger
         self.pending = Meter(label: "lantern_outbox_pending")
@@ -126,7 +140,7 @@ public final class OutboxRelay: Service {
     private var isDraining: Bool { self.state.withLock { $0.draining } }
 
     private func lead() async throws {
-        var leadership = try await self.store.takeOver()
+        let leadership = try await self.store.takeOver()
         try await self.store.ensurePartitions()
         self.state.withLock { $0.leading = true }
         self.logger.info(
@@ -136,9 +150,19 @@ public final class OutboxRelay: Service {
                 "epoch": .stringConvertible(leadership.epoch),
             ]
         )
-        let producer = try KafkaProducer(configuration: self.kafka, logger: self.logger)
+        let producer = try self.transport.makeProducer("relay", logger: self.logger)
+        let replays = ReplayQueue(wake: self.signal.here)
+        var term = RelayTerm(
+            store: self.store, outbox: self.outbox, producer: producer, replays: replays, signal: self.signal,
+            settings: self.settings, logger: self.logger, leadership: leadership
+        )
         do {
-            try await self.relay(&leadership, producer)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await self.listen(replays) }
+                group.addTask { try await self.keepHouse() }
+                defer { group.cancelAll() }
+                try await term.run(isDraining: { self.isDraining })
+            }
             await producer.close(deadline: .seconds(5))
         } catch {
             // What is in the producer's queue is in the outbox as well: the next leader sends it.
@@ -147,85 +171,72 @@ public final class OutboxRelay: Service {
         }
     }
 
-    private func relay(_ leadership: inout OutboxStore.Leadership, _ producer: KafkaProducer) async throws {
-        var heads = HeadAnnouncements()
-        var measured = ContinuousClock.now - .seconds(10)
-        while true {
-            try Task.checkCancellation()
-            let draining = self.isDraining
-            let last = try await self.store.seal(leadership, limit: Self.batchSize)
-            let published = try await self.publish(&leadership, producer)
-            if heads.isDue(sequence: leadership.publishedThrough, now: .now)
-                || (draining && heads.isChanged(leadership.publishedThrough))
-            {
-                try await self.announce(leadership, producer, &heads)
+    /// Hears what the collector of events acknowledges and misses.
+    private func listen(_ replays: ReplayQueue) async {
+        var attempt = 0
+        while !Task.isCancelled {
+            do {
+                let reader = try await self.transport.makeReader(
+                    of: ControlMessage.topic, "control", logger: self.logger)
+                do {
+                    while true {
+                        let event = try await reader.next(maximum: 100, maximumBytes: 1 << 20)
+                        guard case .records(let records) = event else { continue }
+                        for record in records { try await self.take(ControlMessage(record), replays) }
+                        attempt = 0
+                    }
+                } catch {
+                    await reader.close()
+                    throw error
+                }
+            } catch is CancellationError {
+                return
+            } catch {
+                attempt += 1
+                self.logger.debug("the control topic cannot be read", error: error)
+                try? await Task.sleep(for: .milliseconds(min(10_000, 200 << min(attempt, 6))))
             }
-            if ContinuousClock.now - measured > .seconds(published > 0 ? 1 : 5) {
-                measured = .now
-                let backlog = try await self.store.backlog(leadership)
+        }
+    }
+
+    private func take(_ message: ControlMessage?, _ replays: ReplayQueue) async throws {
+        switch message {
+        case .acknowledged(let source, let through) where source == self.outbox.source:
+            try await self.store.acknowledge(through)
+        case .replayRequested(let source, let epoch, let missing) where source == self.outbox.source:
+            self.logger.notice(
+                "events are asked for again",
+                metadata: ["epoch": "\(epoch)", "count": "\(missing.count)", "ranges": "\(missing.literal)"]
+            )
+            replays.add(missing, epoch: epoch)
+        default: break
+        }
+    }
+
+    /// Measures the backlog, and makes and drops partitions, also while the brokers are away.
+    private func keepHouse() async throws {
+        let clock = ContinuousClock()
+        var dropped = clock.now
+        let size = Meter(label: "lantern_outbox_bytes")
+        while true {
+            do {
+                let backlog = try await self.store.backlog()
                 self.pending.set(backlog.pending)
                 self.oldestAge.set(backlog.oldestAge)
                 try await self.store.ensurePartitions()
+                if clock.now >= dropped {
+                    dropped = clock.now + self.settings.retentionInterval
+                    size.set(try await self.store.size())
+                    let names = try await self.store.dropPartitions(olderThan: self.settings.minimumAge)
+                    if !names.isEmpty {
+                        self.logger.info("outbox partitions dropped", metadata: ["partitions": "\(names)"])
+                    }
+                }
+            } catch let error as PostgresError where error.code != .cancelled {
+                // The leader's own statements say what is wrong.
+                self.logger.debug("the outbox cannot be measured", error: error)
             }
-            if published == 0, last == leadership.publishedThrough {
-                if draining { return }
-                await self.signal.here.wait(atMost: self.pollInterval)
-            }
+            try await Task.sleep(for: .seconds(1))
         }
-    }
-
-    /// Sends the next batch and moves the watermark once all of it is acknowledged.
-    private func publish(_ leadership: inout OutboxStore.Leadership, _ producer: KafkaProducer) async throws -> Int {
-        let batch = try await self.store.unpublished(leadership, limit: Self.batchSize)
-        guard let last = batch.last?.event.sequence else { return 0 }
-        try await producer.send(batch.map { CloudEvents.record($0.event, topic: $0.topic) })
-        try await self.store.markPublished(leadership, through: last)
-        leadership.publishedThrough = last
-        return batch.count
-    }
-
-    private func announce(
-        _ leadership: OutboxStore.Leadership, _ producer: KafkaProducer, _ heads: inout HeadAnnouncements
-    ) async throws {
-        let partitions = try await heads.partitions(now: .now) {
-            try await producer.partitionCount(of: self.outbox.topic)
-        }
-        let head = SourceHead(
-            source: self.outbox.source, epoch: leadership.epoch, sequence: leadership.publishedThrough,
-            partitions: partitions
-        )
-        try await producer.send(
-            (0..<partitions).map { partition in
-                try head.record(
-                    topic: self.outbox.topic, partition: partition, id: UUID.version7().uuidString.lowercased()
-                )
-            }
-        )
-        heads.announced(sequence: leadership.publishedThrough, now: .now)
-    }
-}
-
-/// When heads are due: at most each second when something changed, each 30 seconds when idle.
-struct HeadAnnouncements {
-    private var last: (sequence: Int64, at: ContinuousClock.Instant)?
-    private var known: (count: Int32, at: ContinuousClock.Instant)?
-
-    func isChanged(_ sequence: Int64) -> Bool { self.last?.sequence != sequence }
-
-    func isDue(sequence: Int64, now: ContinuousClock.Instant) -> Bool {
-        guard let last else { return true }
-        return now - last.at >= (last.sequence == sequence ? .seconds(30) : .seconds(1))
-    }
-
-    mutating func announced(sequence: Int64, now: ContinuousClock.Instant) {
-        self.last = (sequence, now)
-    }
-
-    /// The number of partitions, asked for again every ten seconds: topics grow.
-    mutating func partitions(now: ContinuousClock.Instant, _ ask: () async throws -> Int32) async throws -> Int32 {
-        if let known, now - known.at < .seconds(10) { return known.count }
-        let count = try await ask()
-        self.known = (count, now)
-        return count
     }
 }

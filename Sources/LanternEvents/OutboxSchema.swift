@@ -53,6 +53,31 @@ public enum OutboxSchema {
               timeline          bigint NOT NULL
             )
             """
-        )
+        ),
+        Migration(
+            2, "acknowledgements, the end of an epoch, first partitions",
+            // What the collector of events has of this source, for each epoch: rows beyond it are kept.
+            """
+            CREATE TABLE outbox_acknowledged (
+              source          text NOT NULL,
+              epoch           bigint NOT NULL,
+              sequence        bigint NOT NULL,
+              acknowledged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+              PRIMARY KEY (source, epoch)
+            )
+            """,
+            // Where the epoch before the present one ended, as this database knows it.
+            "ALTER TABLE outbox_head ADD COLUMN previous_epoch bigint, ADD COLUMN previous_sequence bigint",
+            // For rows that come before a relay ever led: from the default partition they could never be dropped.
+            """
+            DO $$
+            BEGIN
+              IF NOT EXISTS (SELECT FROM outbox) AND to_regclass('outbox_p0') IS NULL THEN
+                CREATE TABLE outbox_p0 PARTITION OF outbox FOR VALUES FROM (0) TO (1000000);
+                CREATE UNIQUE INDEX outbox_p0_sequence_key ON outbox_p0 (epoch, sequence);
+              END IF;
+            END $$
+            """
+        ),
     ]
 }

@@ -8,13 +8,17 @@ struct OutboxStore: Sendable {
         var term: Int64
         var epoch: Int64
         var publishedThrough: Int64
+        var previous: ControlMessage.EpochSequence?
     }
 
     let database: PostgresClient
     let source: String
+    var rowsPerPartition = OutboxSchema.rowsPerPartition
 
     /// Begins a term: the term grows, and a database that was restored or failed over begins a new epoch.
-    func takeOver() async throws -> Leadership {
+    /// - Parameter newEpoch: Begins a new epoch in any case.
+    @discardableResult
+    func takeOver(newEpoch: Bool = false) async throws -> Leadership {
         try await self.database.transaction { tx in
             let system = try await tx.query(
                 """
@@ -38,9 +42,10 @@ struct OutboxStore: Sendable {
             )
             guard let head = heads.first else { throw PostgresError(code: .server, message: "no outbox head") }
             let epoch = try head("epoch", as: Int64.self)
-            if try head("system_identifier", as: Int64.self) != identifier
+            let restored =
+                try head("system_identifier", as: Int64.self) != identifier
                 || head("timeline", as: Int64.self) != timeline
-            {
+            if restored || newEpoch {
                 // What the old epoch numbered but perhaps never published is numbered again in the new one; ids stay,
                 // so what did arrive is a duplicate.
                 try await tx.query(
@@ -52,7 +57,8 @@ struct OutboxStore: Sendable {
                 try await tx.query(
                     """
                     UPDATE outbox_head
-                    SET epoch = epoch + 1, last_sequence = 0, published_through = 0,
+                    SET previous_epoch = epoch, previous_sequence = published_through,
+                        epoch = epoch + 1, last_sequence = 0, published_through = 0,
                         system_identifier = \(identifier), timeline = \(timeline)
                     WHERE source = \(self.source)
                     """
@@ -61,14 +67,20 @@ struct OutboxStore: Sendable {
             let result = try await tx.query(
                 """
                 UPDATE outbox_head SET leader_term = leader_term + 1 WHERE source = \(self.source)
-                RETURNING leader_term, epoch, published_through
+                RETURNING leader_term, epoch, published_through, previous_epoch, previous_sequence
                 """
             )
             guard let taken = result.first else { throw PostgresError(code: .server, message: "no outbox head") }
-            return Leadership(
+            var leadership = Leadership(
                 term: try taken("leader_term"), epoch: try taken("epoch"),
                 publishedThrough: try taken("published_through")
             )
+            if let epoch = try taken("previous_epoch", as: Int64?.self),
+                let sequence = try taken("previous_sequence", as: Int64?.self)
+            {
+                leadership.previous = .init(epoch: epoch, sequence: sequence)
+            }
+            return leadership
         }
     }
 
@@ -104,41 +116,65 @@ struct OutboxStore: Sendable {
         return try row("last_sequence")
     }
 
-    /// Sealed events behind the watermark, in order. Relies on `outbox_sequence`.
-    func unpublished(_ leadership: Leadership, limit: Int) async throws -> [(topic: String, event: EventEnvelope)] {
+    private static let columns: SQL =
+        """
+        sequence, id, topic, key, type, time, subject, subject_version, data_schema, content_type, data, tenant,
+        actor_id, actor_type, actor_ip, outcome, traceparent, tracestate, baggage
+        """
+
+    /// Sealed events behind `sequence`, in order. Relies on `outbox_sequence`.
+    func sealed(
+        epoch: Int64, after sequence: Int64, limit: Int
+    ) async throws -> [(topic: String, event: EventEnvelope)] {
         let rows = try await self.database.query(
             """
-            SELECT sequence, id, topic, key, type, time, subject, subject_version, data_schema, content_type, data, tenant,
-                   actor_id, actor_type, actor_ip, outcome, traceparent, tracestate, baggage
-            FROM outbox
-            WHERE epoch = \(leadership.epoch) AND sequence > \(leadership.publishedThrough)
+            SELECT \(Self.columns) FROM outbox
+            WHERE epoch = \(epoch) AND sequence > \(sequence)
             ORDER BY epoch, sequence
             LIMIT \(limit)
             """
         )
-        return try rows.map { row in
-            let event = EventEnvelope(
-                id: try row("id", as: UUID.self).uuidString.lowercased(),
-                source: self.source,
-                type: try row("type"),
-                time: try row("time"),
-                subject: try row("subject"),
-                subjectVersion: try row("subject_version"),
-                dataSchema: try row("data_schema"),
-                dataContentType: try row("content_type"),
-                epoch: leadership.epoch,
-                sequence: try row("sequence"),
-                partitionKey: try row("key"),
-                tenant: try row("tenant"),
-                actor: EventActor(id: try row("actor_id"), type: try row("actor_type"), ip: try row("actor_ip")),
-                outcome: EventOutcome(rawValue: try row("outcome")) ?? .unknown,
-                traceparent: try row("traceparent"),
-                tracestate: try row("tracestate"),
-                baggage: try row("baggage"),
-                data: try row("data", as: PostgresBytes.self).bytes
-            )
-            return (try row("topic"), event)
-        }
+        return try rows.map { try self.event($0, epoch: epoch) }
+    }
+
+    /// Events that were sealed before, by their numbers, in order; those that are gone are left out. Relies on
+    /// `outbox_sequence`.
+    func sealed(
+        epoch: Int64, in ranges: SequenceRanges
+    ) async throws -> [(topic: String, event: EventEnvelope)] {
+        let rows = try await self.database.query(
+            """
+            SELECT \(Self.columns)
+            FROM unnest(\(ranges.ranges.map(\.lowerBound)), \(ranges.ranges.map(\.upperBound))) AS wanted (first, last)
+            JOIN outbox ON epoch = \(epoch) AND sequence BETWEEN wanted.first AND wanted.last
+            ORDER BY sequence
+            """
+        )
+        return try rows.map { try self.event($0, epoch: epoch) }
+    }
+
+    private func event(_ row: PostgresRow, epoch: Int64) throws -> (topic: String, event: EventEnvelope) {
+        let event = EventEnvelope(
+            id: try row("id", as: UUID.self).uuidString.lowercased(),
+            source: self.source,
+            type: try row("type"),
+            time: try row("time"),
+            subject: try row("subject"),
+            subjectVersion: try row("subject_version"),
+            dataSchema: try row("data_schema"),
+            dataContentType: try row("content_type"),
+            epoch: epoch,
+            sequence: try row("sequence"),
+            partitionKey: try row("key"),
+            tenant: try row("tenant"),
+            actor: EventActor(id: try row("actor_id"), type: try row("actor_type"), ip: try row("actor_ip")),
+            outcome: EventOutcome(rawValue: try row("outcome")) ?? .unknown,
+            traceparent: try row("traceparent"),
+            tracestate: try row("tracestate"),
+            baggage: try row("baggage"),
+            data: try row("data", as: PostgresBytes.self).bytes
+        )
+        return (try row("topic"), event)
     }
 
     /// Moves the watermark: everything up to `sequence` is acknowledged by the brokers.
@@ -155,50 +191,19 @@ struct OutboxStore: Sendable {
     }
 
     /// Events not yet published, and the age in seconds of the oldest.
-    func backlog(_ leadership: Leadership) async throws -> (pending: Int, oldestAge: Double) {
+    func backlog() async throws -> (pending: Int, oldestAge: Double) {
         let rows = try await self.database.query(
             """
             SELECT count(*) AS pending, coalesce(extract(epoch FROM clock_timestamp() - min(time)), 0)::float8 AS age
             FROM (
               SELECT time FROM outbox WHERE sequence IS NULL
               UNION ALL
-              SELECT time FROM outbox
-              WHERE epoch = \(leadership.epoch) AND sequence > \(leadership.publishedThrough)
+              SELECT o.time FROM outbox_head h JOIN outbox o ON o.epoch = h.epoch AND o.sequence > h.published_through
+              WHERE h.source = \(self.source)
             ) AS waiting
             """
         )
         guard let row = rows.first else { return (0, 0) }
         return (try row("pending"), max(0, try row("age")))
-    }
-
-    /// Makes the partitions that the next rows will fall into.
-    func ensurePartitions() async throws {
-        let rows = try await self.database.query("SELECT coalesce(max(position), 0) AS last FROM outbox")
-        let last = try rows.first.map { try $0("last", as: Int64.self) } ?? 0
-        let current = last / OutboxSchema.rowsPerPartition
-        for number in [current, current + 1] {
-            let from = number * OutboxSchema.rowsPerPartition
-            let name = "outbox_p\(number)"
-            let exists = try await self.database.query("SELECT to_regclass(\(name)) IS NOT NULL AS found")
-            if try exists.first?("found", as: Bool.self) ?? false { continue }
-            // Rows that were faster than this are in the default partition, and then PostgreSQL refuses: they stay there.
-            do {
-                try await self.database.transaction { tx in
-                    try await tx.query(
-                        SQL(
-                            unchecked: """
-                                CREATE TABLE \(name) PARTITION OF outbox
-                                FOR VALUES FROM (\(from)) TO (\(from + OutboxSchema.rowsPerPartition))
-                                """)
-                    )
-                    // Unique only within a partition, which is all that PostgreSQL offers; the head's lock does the rest.
-                    try await tx.query(
-                        SQL(unchecked: "CREATE UNIQUE INDEX \(name)_sequence_key ON \(name) (epoch, sequence)")
-                    )
-                }
-            } catch let error as PostgresError where error.code == .checkViolation || error.sqlState == "42P07" {
-                continue
-            }
-        }
     }
 }

@@ -9,8 +9,14 @@ public struct SourceHead: Codable, Sendable, Equatable {
     public var sequence: Int64
     /// Partitions of the topic when the head was written.
     public var partitions: Int32
+    /// Where the epoch before this one ended, as the source knows it now: what was published of it beyond that number, the
+    /// source does not know any more. `nil` in the first epoch.
+    public var previous: ControlMessage.EpochSequence?
 
-    public init(source: String, epoch: Int64, sequence: Int64, partitions: Int32) {
+    public init(
+        source: String, epoch: Int64, sequence: Int64, partitions: Int32, previous: ControlMessage.EpochSequence? = nil
+    ) {
+        self.previous = previous
         self.source = source
         self.epoch = epoch
         self.sequence = sequence

@@ -113,4 +113,10 @@ extension Request {
         }
         return RequestFields(members)
     }
+    /// As ``fields(_:)``; a request without a body has no members.
+    public func fieldsOrNone(_ context: PlatformContext) async throws -> RequestFields {
+        let length = self.headers[.contentLength]
+        if length == nil || length == "0", self.headers[.transferEncoding] == nil { return RequestFields([:]) }
+        return try await self.fields(context)
+    }
 }

@@ -41,6 +41,13 @@ public struct RequestFields: Sendable {
         self.has(name) ? self.string(name, length: length) : nil
     }
 
+    /// `nil` without a fault where the member is missing or null.
+    public mutating func optionalBoolean(_ name: String) -> Bool? {
+        guard self.has(name), let value = self.required(name) else { return nil }
+        guard case .bool(let flag) = value else { return self.fail(name, "must be true or false") }
+        return flag
+    }
+
     public mutating func integer(_ name: String, in range: ClosedRange<Int64>) -> Int64? {
         guard let value = self.required(name) else { return nil }
         guard case .integer(let number) = value else {

@@ -26,6 +26,16 @@ final class KafkaCapacity: Sendable {
         self.maximumBytes = bytes
     }
 
+    /// Takes room at once, unless there is none or somebody waits for it already.
+    func tryAcquire(bytes: Int) -> Bool {
+        self.state.withLock { state in
+            guard state.waiters.isEmpty, self.fits(bytes, state) else { return false }
+            state.records += 1
+            state.bytes += bytes
+            return true
+        }
+    }
+
     func acquire(bytes: Int) async throws {
         let id = self.state.withLock { state -> Int? in
             if state.waiters.isEmpty, self.fits(bytes, state) {

@@ -57,6 +57,8 @@ public struct KafkaError: Error, Sendable, CustomStringConvertible {
         case fatal
         case authorization
         case tooLarge = "too_large"
+        /// The partitions belong to another member of the group by now.
+        case fenced
         /// Not delivered before the client was closed.
         case closed
         case other
@@ -75,6 +77,9 @@ public struct KafkaError: Error, Sendable, CustomStringConvertible {
         switch error {
         case RD_KAFKA_RESP_ERR__FATAL: self.code = .fatal
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: self.code = .tooLarge
+        case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+            RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
+            self.code = .fenced
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
             RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR__AUTHENTICATION:
             self.code = .authorization
@@ -83,7 +88,9 @@ public struct KafkaError: Error, Sendable, CustomStringConvertible {
         case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TIMED_OUT,
             RD_KAFKA_RESP_ERR__QUEUE_FULL, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
             RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-            RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+            RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+            RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+            RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
             self.code = .retriable
         default: self.code = .other
         }

@@ -1,31 +1,40 @@
 import CRDKafka
-import Glibc
 public import Logging
 import Synchronization
 
 /// A member of a consumer group that reads when it is asked to.
 ///
-/// ``next(maximum:)`` answers one thing at a time: records, or that partitions were assigned or revoked. A rebalance
-/// happens inside a call of `next` only, so whoever handles one batch before asking for the next has, by construction,
-/// nothing in flight when its partitions go. Where to begin is the caller's word (``assign(_:)``), so offsets can live in
-/// a database. One thread of its own runs librdkafka; one task at a time may call `next`.
+/// ``next(maximum:maximumBytes:)`` answers one thing at a time: records, or that partitions came or go. A rebalance happens
+/// inside a call of `next` only, and partitions that are taken away are given up at the *following* call. So whoever
+/// finishes one batch before asking for the next has, by construction, nothing in flight when its partitions go, and
+/// can still commit when it hears of it. Where to begin is the caller's word (``assign(_:)``), so offsets can live in a
+/// database. ``batches(maximum:hooks:)`` and ``KafkaWorker`` are easier forms of the same.
+///
+/// Rebalancing is cooperative: partitions that stay are read on while others move. One thread of its own runs librdkafka and
+/// is blocked while there is nothing to do. A caller that does not ask for longer than `max.poll.interval.ms` (five minutes
+/// unless said otherwise) loses its partitions to other members, so a handler that is stuck does not hold them for ever.
+///
+/// One task at a time may call `next`; the rest is safe from any task.
 public final class KafkaConsumer: Sendable {
     /// What `next` answers.
     public enum Event: Sendable {
         /// At least one record; each partition's in order.
         case records([KafkaRecord])
-        /// The partitions that this member has from now on, in place of all it had. Nothing is read until ``assign(_:)``.
+        /// Partitions that this member has from now on, beside those it had. They are not read until ``assign(_:)``.
         case assigned([KafkaPartition])
-        /// This member has no partitions any more.
-        case revoked
+        /// Partitions that go to other members at the next call of `next`. Their offsets can still be committed.
+        case revoked([KafkaPartition])
+        /// Partitions that others may have already: what was done of them since the last commit may be done twice.
+        case lost([KafkaPartition])
     }
 
-    private struct Demand {
+    struct Demand {
         var maximum: Int
+        var maximumBytes: Int
         var continuation: CheckedContinuation<Event, any Error>
     }
 
-    private struct State {
+    struct State {
         var demand: Demand?
         var cancelled = false
         var closing = false
@@ -33,67 +42,132 @@ public final class KafkaConsumer: Sendable {
         var closeWaiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let state = Mutex(State())
-    private let wake = Semaphore()
-    private let handle: KafkaHandle
-    private let callbacks: KafkaCallbacks
-    private let group: String
-    private let logger: Logger
-    private let telemetry: KafkaTelemetry
+    let state = Mutex(State())
+    let wake = KafkaSemaphore()
+    let handle: KafkaHandle
+    let queue: QueueHandle
+    let callbacks: KafkaCallbacks
+    let group: String
+    let logger: Logger
+    let telemetry: KafkaTelemetry
+
+    /// A `rd_kafka_queue_t`. `@unchecked Sendable` is right because librdkafka's queues may be used from any thread; it
+    /// is freed by the polling thread, last.
+    struct QueueHandle: @unchecked Sendable {
+        let raw: OpaquePointer
+    }
 
     /// Joins the group and subscribes.
-    /// - Parameter topics: Names, or regular expressions where they begin with `^`; topics that appear later are found
-    ///   within ten seconds.
+    /// - Parameters:
+    ///   - configuration: The property `group.instance.id` makes this a static member, whose short absence moves nothing.
+    ///   - topics: Names, or regular expressions where they begin with `^`; topics that appear later are found
+    ///     within ten seconds.
     /// - Throws: ``KafkaError`` with code `configuration`.
-    public init(configuration: KafkaConfiguration, group: String, topics: [String], logger: Logger) throws {
+    public convenience init(
+        configuration: KafkaConfiguration, group: String, topics: [String], logger: Logger
+    ) throws {
+        try self.init(configuration, group: group, logger: logger)
+        let list = rd_kafka_topic_partition_list_new(Int32(topics.count))
+        defer { rd_kafka_topic_partition_list_destroy(list) }
+        for topic in topics { rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA) }
+        let error = rd_kafka_subscribe(self.handle.raw, list)
+        guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            self.destroy()
+            throw KafkaError(error)
+        }
+        try self.start()
+    }
+
+    /// Reads partitions on its own, without a group: nobody else is kept from reading them, and nothing is committed.
+    /// - Parameter positions: Where to begin; all are read from the start on.
+    /// - Throws: ``KafkaError`` with code `configuration`.
+    public convenience init(
+        configuration: KafkaConfiguration, reading positions: [KafkaPosition], logger: Logger
+    ) throws {
+        try self.init(configuration, group: "\(configuration.clientID).reader", logger: logger)
+        do {
+            try self.assign(positions)
+        } catch {
+            self.destroy()
+            throw error
+        }
+        try self.start()
+    }
+
+    private init(_ configuration: KafkaConfiguration, group: String, logger: Logger) throws {
         let raw = try configuration.make(defaults: [
             "group.id": group,
             "auto.offset.reset": "earliest",
             // Committed by the caller, after its work.
             "enable.auto.commit": "false",
             "enable.auto.offset.store": "false",
-            // Offsets are the caller's, so a whole assignment at a time is the simplest that is right.
-            "partition.assignment.strategy": "range,roundrobin",
+            "partition.assignment.strategy": "cooperative-sticky",
             "topic.metadata.refresh.interval.ms": "10000",
             "allow.auto.create.topics": "true",
-            "queued.min.messages": "10000",
-            "queued.max.messages.kbytes": "16384",
+            // Where a partition's queue is full, librdkafka 2.0 rests for a whole second before it fetches again: the bound on
+            // memory is in bytes, and high enough not to be met by a reader that keeps up.
+            "queued.min.messages": "100000",
+            "queued.max.messages.kbytes": "65536",
             "fetch.message.max.bytes": "1048576",
+            "statistics.interval.ms": "2000",
             "log.connection.close": "false",
         ])
         rd_kafka_conf_set_rebalance_cb(raw) { raw, error, list, opaque in
-            KafkaConsumer.rebalance(raw, error, list, opaque)
+            guard let opaque, let raw else { return }
+            Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
+                .rebalancing.withLock { $0.rebalance(raw, error, list) }
+        }
+        rd_kafka_conf_set_stats_cb(raw) { _, text, _, opaque in
+            guard let opaque, let text else { return 0 }
+            Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
+                .onStatistics.withLock { $0 }?(KafkaStatistics(text))
+            return 0
         }
         let callbacks = KafkaCallbacks(logger: logger)
         let handle = try KafkaHandle(RD_KAFKA_CONSUMER, configuration: raw, callbacks: callbacks)
+        rd_kafka_poll_set_consumer(handle.raw)
+        guard let queue = rd_kafka_queue_get_consumer(handle.raw) else {
+            handle.destroy()
+            throw KafkaError(code: .other, message: "no consumer queue")
+        }
         self.handle = handle
+        self.queue = QueueHandle(raw: queue)
         self.callbacks = callbacks
         self.group = group
         self.logger = logger
-        self.telemetry = KafkaTelemetry(clientID: configuration.clientID)
-        rd_kafka_poll_set_consumer(handle.raw)
-        let list = rd_kafka_topic_partition_list_new(Int32(topics.count))
-        for topic in topics { rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA) }
-        let error = rd_kafka_subscribe(handle.raw, list)
-        rd_kafka_topic_partition_list_destroy(list)
-        guard error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            handle.destroy()
-            throw KafkaError(error)
+        let telemetry = KafkaTelemetry(clientID: configuration.clientID)
+        self.telemetry = telemetry
+        callbacks.onStatistics.withLock { $0 = { telemetry.statistics($0, group: group) } }
+    }
+
+    private func start() throws {
+        do {
+            try startKafkaThread("lantern-consume") { self.serve() }
+        } catch {
+            self.destroy()
+            throw error
         }
-        try startKafkaThread("lantern-consume") { self.serve() }
+    }
+
+    func destroy() {
+        self.handle.destroy(after: { rd_kafka_queue_destroy(self.queue.raw) })
     }
 
     /// Waits for the next event.
-    /// - Parameter maximum: Most records in one answer.
-    /// - Throws: ``KafkaError``, or `CancellationError` within a tenth of a second of the task's cancellation.
-    public func next(maximum: Int = 500) async throws -> Event {
+    /// - Parameters:
+    ///   - maximum: Most records in one answer.
+    ///   - maximumBytes: An answer ends with the record that reaches it.
+    /// - Throws: ``KafkaError``; `CancellationError` when the task is cancelled, after which it can be asked again.
+    public func next(maximum: Int = 500, maximumBytes: Int = 8 << 20) async throws -> Event {
         try await withTaskCancellationHandler {
             try Task.checkCancellation()
             return try await withCheckedThrowingContinuation { continuation in
                 let accepted = self.state.withLock { state in
                     guard state.demand == nil, !state.closing else { return false }
-                    state.demand = Demand(maximum: maximum, continuation: continuation)
-                    state.cancelled = false
+                    state.demand = Demand(
+                        maximum: maximum, maximumBytes: maximumBytes, continuation: continuation)
+                    // Cancelled before the demand was there: the handler below found none to end.
+                    state.cancelled = Task.isCancelled
                     return true
                 }
                 if accepted {
@@ -105,44 +179,73 @@ public final class KafkaConsumer: Sendable {
             }
         } onCancel: {
             self.state.withLock { $0.cancelled = true }
+            self.interrupt()
         }
     }
 
-    /// Starts reading an assignment at the given positions. Call it after each `assigned`, with all its partitions; or
-    /// later, to begin elsewhere.
+    /// Starts reading partitions at the given positions. Call it after each `assigned`, with all its partitions.
+    /// - Throws: ``KafkaError``.
     public func assign(_ positions: [KafkaPosition]) throws {
-        let list = rd_kafka_topic_partition_list_new(Int32(positions.count))
-        defer { rd_kafka_topic_partition_list_destroy(list) }
-        for position in positions {
-            let entry = rd_kafka_topic_partition_list_add(list, position.partition.topic, position.partition.partition)
-            switch position.offset {
-            case .earliest: entry?.pointee.offset = Int64(RD_KAFKA_OFFSET_BEGINNING)
-            case .at(let offset): entry?.pointee.offset = offset
-            }
+        try self.change { raw in
+            try self.callbacks.rebalancing.withLock { try $0.assign(positions, raw) }
         }
-        guard let error = self.handle.use({ rd_kafka_assign($0, list) }) else {
+    }
+
+    /// Reads partitions that are assigned already from other positions on.
+    /// - Throws: ``KafkaError``.
+    public func seek(_ positions: [KafkaPosition]) throws {
+        try self.change { raw in
+            try self.callbacks.rebalancing.withLock { try $0.seek(positions, raw) }
+        }
+    }
+
+    /// Stops fetching partitions until ``resume(_:)``, while the membership goes on. Records that are handed over already
+    /// stay with the caller; those that wait in librdkafka's queue are fetched again.
+    public func pause(_ partitions: [KafkaPartition]) throws {
+        try self.change { raw in
+            try KafkaPartitionList.with(partitions) { try check(rd_kafka_pause_partitions(raw, $0)) }
+        }
+    }
+
+    /// Undoes ``pause(_:)``.
+    public func resume(_ partitions: [KafkaPartition]) throws {
+        try self.change { raw in
+            try KafkaPartitionList.with(partitions) { try check(rd_kafka_resume_partitions(raw, $0)) }
+        }
+    }
+
+    private func change(_ body: (OpaquePointer) throws -> Void) throws {
+        guard try self.handle.use(body) != nil else {
             throw KafkaError(code: .closed, message: "the consumer is closed")
         }
-        guard error == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(error) }
-        self.callbacks.assignment.withLock { $0 = positions.map(\.partition) }
     }
 
     /// Tells the group how far the work is: `offset` is the next one to read. Does not wait for the answer; where the
     /// truth is in a database the group's offset is a hint, for tools that show lag.
-    public func commit(_ offsets: [(partition: KafkaPartition, offset: Int64)]) {
-        let list = rd_kafka_topic_partition_list_new(Int32(offsets.count))
-        defer { rd_kafka_topic_partition_list_destroy(list) }
-        for (partition, offset) in offsets {
-            rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = offset
+    public func commit(_ offsets: [KafkaPartition: Int64]) {
+        guard !offsets.isEmpty else { return }
+        let error = self.handle.use { raw in
+            KafkaPartitionList.with(offsets) { rd_kafka_commit(raw, $0, 1) }
         }
-        if let error = self.handle.use({ rd_kafka_commit($0, list, 1) }), error != RD_KAFKA_RESP_ERR_NO_ERROR {
+        if let error, error != RD_KAFKA_RESP_ERR_NO_ERROR {
             self.logger.debug("offsets were not committed", error: KafkaError(error))
+        }
+    }
+
+    /// Tells the group how far the work is, and waits until the brokers know.
+    /// - Throws: ``KafkaError``; with code `fenced` where the partitions belong to another member by now.
+    public func commitAndWait(_ offsets: [KafkaPartition: Int64]) async throws {
+        guard !offsets.isEmpty else { return }
+        try await self.handle.blocking("lantern-commit") { raw in
+            try KafkaPartitionList.with(offsets) { try check(rd_kafka_commit(raw, $0, 0)) }
         }
     }
 
     /// Leaves the group. Returns when that is done, or after five seconds.
     public func close() async {
         self.state.withLock { $0.closing = true }
+        self.callbacks.rebalancing.withLock { $0.isClosing = true }
+        self.interrupt()
         self.wake.signal()
         let waiting = Task {
             await withCheckedContinuation { continuation in
@@ -166,176 +269,6 @@ public final class KafkaConsumer: Sendable {
         limit.cancel()
     }
 
-    // MARK: - The polling thread
-
-    private func serve() {
-        var lagReported = ContinuousClock.now
-        while true {
-            let (demand, closing) = self.state.withLock { ($0.demand, $0.closing) }
-            if closing { break }
-            guard let demand else {
-                self.wake.wait()
-                continue
-            }
-            let result = self.poll(demand)
-            if ContinuousClock.now - lagReported > .seconds(1) {
-                lagReported = .now
-                self.reportLag()
-            }
-            guard let result else { continue }
-            self.state.withLock { $0.demand = nil }
-            demand.continuation.resume(with: result)
-        }
-        let abandoned = self.state.withLock { state in
-            defer { state.demand = nil }
-            return state.demand
-        }
-        abandoned?.continuation.resume(throwing: CancellationError())
-        rd_kafka_consumer_close(self.handle.raw)
-        self.handle.destroy()
-        let waiters = self.state.withLock { state in
-            state.closed = true
-            defer { state.closeWaiters = [] }
-            return state.closeWaiters
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    /// One slice of waiting: an answer for the demand, or `nil` if there is none yet.
-    private func poll(_ demand: Demand) -> Result<Event, any Error>? {
-        if self.state.withLock({ $0.cancelled }) { return .failure(CancellationError()) }
-        if let event = self.takeRebalance() { return .success(event) }
-        guard let first = rd_kafka_consumer_poll(self.handle.raw, 100) else {
-            return self.takeRebalance().map { .success($0) }
-        }
-        var records: [KafkaRecord] = []
-        var message: UnsafeMutablePointer<rd_kafka_message_t>? = first
-        while let current = message {
-            if current.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
-                records.append(Self.record(current))
-            } else {
-                self.report(current.pointee.err)
-            }
-            rd_kafka_message_destroy(current)
-            // Never past a rebalance: what was polled before it belongs to the old assignment and is handed over first.
-            guard records.count < demand.maximum, self.callbacks.rebalances.withLock({ $0.isEmpty }) else { break }
-            message = rd_kafka_consumer_poll(self.handle.raw, 0)
-        }
-        guard !records.isEmpty else { return self.takeRebalance().map { .success($0) } }
-        for (topic, group) in Dictionary(grouping: records, by: \.topic) {
-            self.telemetry.consumed(group.count, topic: topic, group: self.group)
-        }
-        return .success(.records(records))
-    }
-
-    private func takeRebalance() -> Event? {
-        self.callbacks.rebalances.withLock { $0.isEmpty ? nil : $0.removeFirst() }
-    }
-
-    private func report(_ error: rd_kafka_resp_err_t) {
-        switch error {
-        case RD_KAFKA_RESP_ERR__PARTITION_EOF: break
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-            self.logger.debug("a subscribed topic does not exist yet")
-        default:
-            self.logger.warning("consumer error", error: KafkaError(error))
-        }
-    }
-
-    private func reportLag() {
-        for partition in self.callbacks.assignment.withLock({ $0 }) {
-            var low: Int64 = -1
-            var high: Int64 = -1
-            // Both calls read what the last fetch brought; neither asks a broker.
-            guard
-                rd_kafka_get_watermark_offsets(self.handle.raw, partition.topic, partition.partition, &low, &high)
-                    == RD_KAFKA_RESP_ERR_NO_ERROR, high >= 0
-            else { continue }
-            let list = rd_kafka_topic_partition_list_new(1)
-            defer { rd_kafka_topic_partition_list_destroy(list) }
-            let entry = rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)
-            rd_kafka_position(self.handle.raw, list)
-            let position = entry?.pointee.offset ?? -1
-            self.telemetry.lag(max(0, high - (position >= 0 ? position : low)), of: partition, group: self.group)
-        }
-    }
-
-    private static func record(_ message: UnsafeMutablePointer<rd_kafka_message_t>) -> KafkaRecord {
-        func bytes(_ pointer: UnsafeMutableRawPointer?, _ count: Int) -> [UInt8]? {
-            // librdkafka owns the memory until the message is destroyed; it is copied here.
-            pointer.map { Array(UnsafeRawBufferPointer(start: $0, count: count)) }
-        }
-        var headers: [KafkaHeader] = []
-        var list: OpaquePointer?
-        if rd_kafka_message_headers(message, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list {
-            var name: UnsafePointer<CChar>?
-            var value: UnsafeRawPointer?
-            var size = 0
-            var index = 0
-            while rd_kafka_header_get_all(list, index, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR {
-                if let name {
-                    headers.append(
-                        KafkaHeader(
-                            String(cString: name), value.map { Array(UnsafeRawBufferPointer(start: $0, count: size)) }
-                        )
-                    )
-                }
-                index += 1
-            }
-        }
-        return KafkaRecord(
-            topic: message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? "",
-            partition: message.pointee.partition,
-            key: bytes(message.pointee.key, message.pointee.key_len),
-            value: bytes(message.pointee.payload, message.pointee.len),
-            headers: headers,
-            offset: message.pointee.offset
-        )
-    }
-
-    // MARK: - Rebalance callback
-
-    private static func rebalance(
-        _ raw: OpaquePointer?, _ error: rd_kafka_resp_err_t,
-        _ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?, _ opaque: UnsafeMutableRawPointer?
-    ) {
-        guard let opaque else { return }
-        let callbacks = Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
-        if error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, let list {
-            let partitions = (0..<Int(list.pointee.cnt)).compactMap { index -> KafkaPartition? in
-                list.pointee.elems.map { elements in
-                    KafkaPartition(topic: String(cString: elements[index].topic), partition: elements[index].partition)
-                }
-            }
-            callbacks.rebalances.withLock { $0.append(.assigned(partitions)) }
-        } else {
-            rd_kafka_assign(raw, nil)
-            callbacks.assignment.withLock { $0 = [] }
-            callbacks.rebalances.withLock { $0.append(.revoked) }
-        }
-    }
-}
-
-/// A counting semaphore for a thread that has nothing to do.
-///
-/// `@unchecked Sendable` is right because POSIX semaphores are made to be used from any thread, and this one is destroyed
-/// when the last reference goes.
-private final class Semaphore: @unchecked Sendable {
-    private let raw: UnsafeMutablePointer<sem_t>
-
-    init() {
-        self.raw = .allocate(capacity: 1)
-        sem_init(self.raw, 0, 0)
-    }
-
-    deinit {
-        sem_destroy(self.raw)
-        self.raw.deallocate()
-    }
-
-    func signal() { sem_post(self.raw) }
-
-    func wait() {
-        while sem_wait(self.raw) != 0, errno == EINTR {}
-    }
+    /// Ends librdkafka's wait for records.
+    private func interrupt() { self.handle.use { _ in rd_kafka_queue_yield(self.queue.raw) } }
 }

@@ -60,6 +60,24 @@ final class KafkaHandle: @unchecked Sendable {
         self.callbacks.release()
     }
 
+    /// Runs a call that blocks on a thread of its own, because a thread of the concurrency pool must not block.
+    /// - Throws: What `body` throws; ``KafkaError`` with code `closed` where the handle is freed already.
+    func blocking<Value: Sendable>(
+        _ name: String, _ body: @escaping @Sendable (OpaquePointer) throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            do {
+                try startKafkaThread(name) {
+                    let result = self.use { handle in Result { try body(handle) } }
+                    continuation.resume(
+                        with: result ?? .failure(KafkaError(code: .closed, message: "the client is closed")))
+                }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
     /// A property of the other kind of client (CONFWARN) is normal where one environment serves both; a broker that is
     /// away is told once by readiness and metrics, and not by each attempt (FAIL, ERROR).
     private static func level(syslog level: Int32, facility: String) -> Logger.Level {
@@ -76,10 +94,9 @@ final class KafkaHandle: @unchecked Sendable {
 /// What C callbacks of a client need.
 final class KafkaCallbacks: Sendable {
     let logger: Logger
-    /// What the rebalance callback leaves for the polling thread, which is the one that runs it.
-    let rebalances = Mutex<[KafkaConsumer.Event]>([])
-    /// What is assigned now.
-    let assignment = Mutex<[KafkaPartition]>([])
+    let rebalancing = Mutex(KafkaRebalancing())
+    /// Takes librdkafka's statistics; set once, before anything is polled.
+    let onStatistics = Mutex<(@Sendable (KafkaStatistics) -> Void)?>(nil)
 
     init(logger: Logger) { self.logger = logger }
 }

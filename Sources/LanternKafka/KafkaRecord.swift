@@ -67,6 +67,10 @@ public struct KafkaPartition: Hashable, Sendable, CustomStringConvertible {
 public struct KafkaPosition: Sendable, Equatable {
     public enum Offset: Sendable, Equatable {
         case earliest
+        /// What is written from now on.
+        case latest
+        /// Where the group's own committed offset is; the earliest record where there is none.
+        case committed
         case at(Int64)
     }
 

@@ -1,26 +1,37 @@
 import CoreMetrics
 import Synchronization
-public import Tracing
+import Tracing
 
 /// Spans and metrics of a client, by the OpenTelemetry conventions for messaging and Kafka.
 final class KafkaTelemetry: Sendable {
     private let factory: any MetricsFactory
     private let clientID: String
-    private let counters = Mutex<[String: Counter]>([:])
-    private let timers = Mutex<[String: Timer]>([:])
+    private let sent = Mutex<[String: Sent]>([:])
+    private let consumed = Mutex<[String: Counter]>([:])
+    private let lags = Mutex<[KafkaPartition: Meter]>([:])
+    private let rebalances = Mutex<[String: Counter]>([:])
+    private let queue = Mutex<(messages: Meter, bytes: Meter)?>(nil)
+
+    /// The instruments of one topic and outcome.
+    private struct Sent {
+        var messages: Counter
+        var duration: Timer
+    }
 
     init(clientID: String) {
         self.factory = MetricsSystem.factory
         self.clientID = clientID
     }
 
-    func send(
-        _ records: [KafkaRecord], topic: String, _ operation: ([KafkaRecord]) async throws -> [KafkaProducer.Delivery]
-    ) async throws -> [KafkaProducer.Delivery] {
+    // MARK: - Sending
+
+    func send<Result>(
+        _ records: [KafkaRecord], topic: String, _ operation: ([KafkaRecord]) async throws -> Result
+    ) async throws -> Result {
         let start = ContinuousClock.now
         let instrument = InstrumentationSystem.instrument
         var links: [InstrumentationContext] = []
-        for record in records {
+        for record in records where !record.headers.isEmpty {
             var context = InstrumentationContext.topLevel
             instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
             if !context.isEmpty { links.append(context) }
@@ -42,7 +53,7 @@ final class KafkaTelemetry: Sendable {
             var stamped = records
             let carrier = KafkaHeaderCarrier()
             for index in stamped.indices where carrier.extract(key: "traceparent", from: stamped[index]) == nil {
-                instrument.inject(span.context, into: &stamped[index], using: KafkaHeaderCarrier())
+                instrument.inject(span.context, into: &stamped[index], using: carrier)
             }
             do {
                 return try await self.measure(records.count, topic: topic, start: start) {
@@ -60,96 +71,141 @@ final class KafkaTelemetry: Sendable {
     ) async throws -> Value {
         do {
             let value = try await operation()
-            self.sent(count, topic: topic, error: "", start: start)
+            self.sent(count, topic: topic, error: "", since: start)
             return value
         } catch {
-            self.sent(count, topic: topic, error: Self.errorType(error), start: start)
+            self.sent(count, topic: topic, error: Self.errorType(error), since: start)
             throw error
         }
     }
 
-    private func sent(_ count: Int, topic: String, error: String, start: ContinuousClock.Instant) {
-        self.counter("messaging_client_sent_messages_total", topic: topic, operation: "send", error: error)
-            .increment(by: count)
-        self.operation("send", topic: topic, error: error, duration: start.duration(to: .now))
-    }
-
-    func consumed(_ count: Int, topic: String, group: String) {
-        self.counter("messaging_client_consumed_messages_total", topic: topic, operation: "poll", group: group)
-            .increment(by: count)
-    }
-
-    func lag(_ lag: Int64, of partition: KafkaPartition, group: String) {
-        Meter(
-            label: "messaging_kafka_consumer_lag",
-            dimensions: [
-                ("messaging_destination_name", partition.topic),
-                ("messaging_destination_partition_id", String(partition.partition)),
-                ("messaging_consumer_group_name", group),
-            ],
-            factory: self.factory
-        ).set(lag)
-    }
-
-    private func operation(_ name: String, topic: String, error: String, duration: Duration) {
-        let key = "\(name)\u{1F}\(topic)\u{1F}\(error)"
-        let timer = self.timers.withLock { timers in
-            if let timer = timers[key] { return timer }
-            let timer = Timer(
-                label: "messaging_client_operation_duration_seconds",
-                dimensions: [
-                    ("messaging_system", "kafka"), ("messaging_operation_name", name),
-                    ("messaging_destination_name", topic), ("error_type", error),
-                ],
-                factory: self.factory
+    private func sent(_ count: Int, topic: String, error: String, since start: ContinuousClock.Instant) {
+        let instruments = self.sent.withLock { known in
+            let key = error.isEmpty ? topic : "\(topic)\u{1F}\(error)"
+            if let instruments = known[key] { return instruments }
+            let instruments = Sent(
+                messages: Counter(
+                    label: "messaging_client_sent_messages_total",
+                    dimensions: [
+                        ("messaging_system", "kafka"), ("messaging_operation_name", "send"),
+                        ("messaging_destination_name", topic), ("messaging_consumer_group_name", ""),
+                        ("error_type", error),
+                    ],
+                    factory: self.factory
+                ),
+                duration: Timer(
+                    label: "messaging_client_operation_duration_seconds",
+                    dimensions: [
+                        ("messaging_system", "kafka"), ("messaging_operation_name", "send"),
+                        ("messaging_destination_name", topic), ("error_type", error),
+                    ],
+                    factory: self.factory
+                )
             )
-            timers[key] = timer
-            return timer
+            known[key] = instruments
+            return instruments
         }
-        let (seconds, attoseconds) = duration.components
-        timer.recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+        instruments.messages.increment(by: count)
+        instruments.duration.recordNanoseconds(nanoseconds(start.duration(to: .now)))
     }
 
-    private func counter(
-        _ label: String, topic: String, operation: String, group: String = "", error: String = ""
-    ) -> Counter {
-        let key = "\(label)\u{1F}\(topic)\u{1F}\(group)\u{1F}\(error)"
-        return self.counters.withLock { counters in
-            if let counter = counters[key] { return counter }
+    // MARK: - Consuming
+
+    func consumed(_ records: [KafkaRecord], group: String) {
+        // Runs of one topic: a fetch brings them together.
+        var start = records.startIndex
+        while start < records.endIndex {
+            let topic = records[start].topic
+            let end = records[start...].firstIndex { $0.topic != topic } ?? records.endIndex
+            self.counter(topic: topic, group: group).increment(by: end - start)
+            start = end
+        }
+    }
+
+    private func counter(topic: String, group: String) -> Counter {
+        self.consumed.withLock { known in
+            if let counter = known[topic] { return counter }
             let counter = Counter(
-                label: label,
+                label: "messaging_client_consumed_messages_total",
                 dimensions: [
-                    ("messaging_system", "kafka"), ("messaging_operation_name", operation),
+                    ("messaging_system", "kafka"), ("messaging_operation_name", "poll"),
                     ("messaging_destination_name", topic), ("messaging_consumer_group_name", group),
-                    ("error_type", error),
+                    ("error_type", ""),
                 ],
                 factory: self.factory
             )
-            counters[key] = counter
+            known[topic] = counter
             return counter
         }
     }
 
-    private static func errorType(_ error: any Error) -> String {
+    func rebalanced(group: String) {
+        self.rebalances.withLock { known in
+            if let counter = known[group] { return counter }
+            let counter = Counter(
+                label: "lantern_kafka_rebalances_total", dimensions: [("messaging_consumer_group_name", group)],
+                factory: self.factory
+            )
+            known[group] = counter
+            return counter
+        }.increment()
+    }
+
+    // MARK: - librdkafka's statistics
+
+    /// Of a producer: what waits in its queue.
+    func statistics(_ statistics: KafkaStatistics) {
+        let meters = self.queue.withLock { known in
+            if let known { return known }
+            let dimensions = [("messaging_client_id", self.clientID)]
+            let meters = (
+                messages: Meter(
+                    label: "lantern_kafka_producer_queue_messages", dimensions: dimensions, factory: self.factory),
+                bytes: Meter(
+                    label: "lantern_kafka_producer_queue_bytes", dimensions: dimensions, factory: self.factory)
+            )
+            known = meters
+            return meters
+        }
+        meters.messages.set(statistics.queuedMessages)
+        meters.bytes.set(statistics.queuedBytes)
+    }
+
+    /// Of a consumer: its lag in each partition that it reads.
+    func statistics(_ statistics: KafkaStatistics, group: String) {
+        for (partition, lag) in statistics.lag {
+            self.lags.withLock { known in
+                if let meter = known[partition] { return meter }
+                let meter = Meter(
+                    label: "messaging_kafka_consumer_lag",
+                    dimensions: [
+                        ("messaging_destination_name", partition.topic),
+                        ("messaging_destination_partition_id", String(partition.partition)),
+                        ("messaging_consumer_group_name", group),
+                    ],
+                    factory: self.factory
+                )
+                known[partition] = meter
+                return meter
+            }.set(lag)
+        }
+    }
+
+    /// A lag that nobody renews would keep an alert on: the member that has the partition now tells of it.
+    func forgetLag(of partitions: [KafkaPartition]) {
+        for partition in partitions { self.lags.withLock { $0.removeValue(forKey: partition) }?.destroy() }
+    }
+
+    func forgetLag() {
+        self.forgetLag(of: self.lags.withLock { Array($0.keys) })
+    }
+
+    static func errorType(_ error: any Error) -> String {
         (error as? KafkaError)?.code.rawValue ?? (error is CancellationError ? "cancelled" : "other")
     }
 }
 
-/// Carries trace context in the headers of a record.
-public struct KafkaHeaderCarrier: Injector, Extractor {
-    public init() {}
-
-    /// The trace of the event (CloudEvents extension "Distributed Tracing") before that of its transport: both are the same
-    /// where they come from the platform, and where they are not, what handles an event belongs to what made it.
-    public func extract(key: String, from record: KafkaRecord) -> String? {
-        let isTrace = key == "traceparent" || key == "tracestate"
-        // One that is too short to be any is as good as none.
-        let isOfEvent = isTrace && (record.header("ce_traceparent")?.utf8.count ?? 0) >= 55
-        return record.header(isOfEvent ? "ce_" + key : key)
-    }
-
-    public func inject(_ value: String, forKey key: String, into record: inout KafkaRecord) {
-        record.headers.removeAll { $0.name == key }
-        record.headers.append(KafkaHeader(key, value))
-    }
+/// A duration as swift-metrics timers take it.
+func nanoseconds(_ duration: Duration) -> Int64 {
+    duration.components.seconds * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000
 }

@@ -39,7 +39,7 @@ struct OutboxStoreTests {
             try await group.waitForAll()
         }
         while try await store.seal(leadership, limit: 7) < 50 {}
-        let events = try await store.unpublished(leadership, limit: 100)
+        let events = try await store.sealed(epoch: leadership.epoch, after: leadership.publishedThrough, limit: 100)
         #expect(events.map(\.event.sequence) == (1...50).map { Int64($0) })
         client.close()
     }
@@ -56,7 +56,9 @@ struct OutboxStoreTests {
         }
         try await self.append("committed", to: client)
         #expect(try await store.seal(leadership, limit: 10) == 1)
-        #expect(try await store.unpublished(leadership, limit: 10).map(\.event.partitionKey) == ["committed"])
+        #expect(
+            try await store.sealed(epoch: leadership.epoch, after: leadership.publishedThrough, limit: 10).map(
+                \.event.partitionKey) == ["committed"])
         client.close()
     }
 
@@ -86,15 +88,15 @@ struct OutboxStoreTests {
         for name in ["a", "b", "c"] { try await self.append(name, to: client) }
         _ = try await store.seal(before, limit: 10)
         try await store.markPublished(before, through: 1)
-        let ids = try await store.unpublished(before, limit: 10).map(\.event.id)
+        let ids = try await store.sealed(epoch: before.epoch, after: before.publishedThrough, limit: 10).map(\.event.id)
         // As another cluster would have it.
         try await client.query("UPDATE outbox_head SET system_identifier = system_identifier + 1")
         let after = try await store.takeOver()
         #expect(after.epoch == before.epoch + 1)
         #expect(after.publishedThrough == 0)
-        #expect(try await store.unpublished(after, limit: 10).isEmpty)
+        #expect(try await store.sealed(epoch: after.epoch, after: after.publishedThrough, limit: 10).isEmpty)
         #expect(try await store.seal(after, limit: 10) == 2)
-        let again = try await store.unpublished(after, limit: 10)
+        let again = try await store.sealed(epoch: after.epoch, after: after.publishedThrough, limit: 10)
         // Published after `a` had been marked or perhaps not: their ids stay, so what did arrive is a duplicate.
         #expect(Set(again.map(\.event.partitionKey)) == ["b", "c"])
         #expect(again.map(\.event.sequence) == [1, 2])
@@ -109,8 +111,10 @@ struct OutboxStoreTests {
         let leadership = try await store.takeOver()
         try await self.append("a", to: client)
         _ = try await store.seal(leadership, limit: 10)
-        let first = try #require(try await store.unpublished(leadership, limit: 1).first)
-        let second = try #require(try await store.unpublished(leadership, limit: 1).first)
+        let first = try #require(
+            try await store.sealed(epoch: leadership.epoch, after: leadership.publishedThrough, limit: 1).first)
+        let second = try #require(
+            try await store.sealed(epoch: leadership.epoch, after: leadership.publishedThrough, limit: 1).first)
         let one = CloudEvents.record(first.event, topic: first.topic)
         let two = CloudEvents.record(second.event, topic: second.topic)
         #expect(one.headers == two.headers)

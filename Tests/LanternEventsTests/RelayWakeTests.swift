@@ -23,13 +23,15 @@ struct RelayWakeTests {
 
         init(_ client: PostgresClient, _ broker: EmbeddedBroker, logger: Logger) {
             let signal = OutboxSignal()
+            var settings = OutboxRelay.Settings()
+            settings.pollInterval = .seconds(3_600)
             self.outbox = Outbox(service: "test", wake: { signal.appended() })
             self.relay = OutboxRelay(
                 outbox: self.outbox, database: client, direct: client,
-                kafka: KafkaConfiguration(
-                    bootstrapServers: broker.bootstrapServers, properties: [:], clientID: "relay"
+                transport: KafkaTransport(
+                    KafkaConfiguration(bootstrapServers: broker.bootstrapServers, properties: [:], clientID: "test")
                 ),
-                signal: signal, logger: logger, pollInterval: .seconds(3_600)
+                signal: signal, logger: logger, settings: settings
             )
         }
     }

@@ -27,7 +27,7 @@ struct KafkaTests {
         while records.count < count {
             switch try await consumer.next() {
             case .assigned(let partitions): try consumer.assign(partitions.map { KafkaPosition($0, start($0)) })
-            case .revoked: break
+            case .revoked, .lost: break
             case .records(let new): records += new
             }
         }

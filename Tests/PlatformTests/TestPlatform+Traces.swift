@@ -93,7 +93,7 @@ extension TestPlatform {
                 switch try await consumer.next() {
                 case .assigned(let partitions):
                     try consumer.assign(partitions.map { KafkaPosition($0, .earliest) })
-                case .revoked: break
+                case .revoked, .lost: break
                 case .records(let records):
                     if let record = records.first(where: isWanted) { return .success(record) }
                 }

@@ -1,0 +1,49 @@
+import Lantern
+
+/// What is missing of one epoch of a source, and what was done about it. A plain value.
+struct Gap: Sendable, Equatable {
+    var source: String
+    var epoch: Int64
+    /// How many are missing now.
+    var events: Int64
+    /// The lowest of them.
+    var missing: SequenceRanges
+    /// `nil` while nobody has noticed.
+    var known: Known?
+
+    struct Known: Sendable, Equatable {
+        var version: Int64
+        var isOpen: Bool
+        var requests: Int
+        /// Since the last request; `nil` before the first.
+        var sinceRequest: Duration?
+    }
+
+    enum Change: Equatable { case detected, healed }
+
+    /// What the timeline is to be told.
+    var change: Change? {
+        let isOpen = self.known?.isOpen ?? false
+        if self.events > 0 { return isOpen ? nil : .detected }
+        return isOpen ? .healed : nil
+    }
+
+    /// Whether the source is to be asked now. Not again before what was asked for can have come, and less often each time:
+    /// a source that has forgotten an event will not remember it.
+    var isRequestDue: Bool {
+        guard self.events > 0 else { return false }
+        guard let known, known.isOpen, let since = known.sinceRequest else { return true }
+        return since >= Self.patience(after: known.requests)
+    }
+
+    static func patience(after requests: Int) -> Duration {
+        min(.seconds(300), .seconds(2) * (1 << min(max(0, requests - 1), 10)))
+    }
+
+    /// Most events of one request.
+    static let maximumRequest: Int64 = 10_000
+
+    static func service(of source: String) -> String {
+        source.split(separator: "/").last.map { String($0) } ?? source
+    }
+}

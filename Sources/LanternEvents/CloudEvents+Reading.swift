@@ -1,0 +1,132 @@
+public import LanternKafka
+import LanternPostgres
+
+extension CloudEvents {
+    /// Reads a record in binary mode (Kafka protocol binding, section 3.2), or in structured mode with JSON (3.3).
+    /// - Throws: ``EventError``; its code says what is wrong with the record, so that it can be put aside.
+    public static func event(_ record: KafkaRecord) throws(EventError) -> EventEnvelope {
+        guard let contentType = record.contentType, contentType.hasPrefix("application/cloudevents") else {
+            return try Self.event(BinaryAttributes(record: record), record: record, data: record.value ?? [])
+        }
+        guard contentType.hasPrefix("application/cloudevents+json") else {
+            throw EventError(
+                code: .notACloudEvent, message: "structured mode is read as application/cloudevents+json only")
+        }
+        let structured = try StructuredEvent(record.value ?? [])
+        return try Self.event(structured, record: record, data: structured.data)
+    }
+
+    private static func event(
+        _ attributes: some EventAttributes, record: KafkaRecord, data: [UInt8]
+    ) throws(EventError) -> EventEnvelope {
+        guard let version = attributes.text("specversion") else {
+            throw EventError(code: .notACloudEvent, message: "the record has no \(attributes.label("specversion"))")
+        }
+        guard version == "1.0" else {
+            throw EventError(code: .unsupportedVersion, message: "\(attributes.label("specversion")) is not 1.0")
+        }
+        func required(_ name: String) throws(EventError) -> String {
+            guard let value = attributes.text(name), !value.isEmpty else {
+                throw EventError(
+                    code: .invalidAttribute, message: "\(attributes.label(name)) is missing, empty or not UTF-8")
+            }
+            // PostgreSQL cannot hold NUL in text, and no identifier needs it.
+            guard !value.utf8.contains(0), value.utf8.count <= 1_024 else {
+                throw EventError(
+                    code: .invalidAttribute,
+                    message: "\(attributes.label(name)) holds a NUL character or is longer than 1,024 bytes")
+            }
+            return value
+        }
+        func optional(_ name: String) throws(EventError) -> String? {
+            attributes.isPresent(name) ? try required(name) : nil
+        }
+        // Where a request came from is no reason to lose what it did: what cannot be kept of it is left out. A `tracestate` of
+        // 32 members can be 16 KiB long.
+        func trace(_ name: String) -> String? {
+            attributes.trace(name).flatMap {
+                $0.isEmpty || $0.utf8.contains(0) || $0.utf8.count > 16_448 ? nil : $0
+            }
+        }
+        func number(_ name: String) throws(EventError) -> Int64? {
+            guard let text = try optional(name) else { return nil }
+            guard let value = Int64(text), value >= 0 else {
+                throw EventError(
+                    code: .invalidAttribute, message: "\(attributes.label(name)) is not a whole number from 0")
+            }
+            return value
+        }
+        var time: Timestamp?
+        if let text = try optional("time") {
+            guard let value = Timestamp(text) else {
+                throw EventError(
+                    code: .invalidAttribute, message: "\(attributes.label("time")) is not an RFC 3339 time")
+            }
+            time = value
+        }
+        return EventEnvelope(
+            id: try required("id"),
+            source: try required("source"),
+            type: try required("type"),
+            time: time,
+            subject: try optional("subject"),
+            subjectVersion: try number("subjectversion"),
+            dataSchema: try optional("dataschema"),
+            dataContentType: try optional("datacontenttype"),
+            epoch: try number("sourceepoch"),
+            sequence: try number("sequence"),
+            partitionKey: try optional("partitionkey"),
+            tenant: try optional("tenant") ?? "default",
+            actor: EventActor(
+                id: try optional("actorid") ?? "unknown",
+                type: try optional("actortype") ?? "unknown",
+                ip: try optional("actorip")
+            ),
+            outcome: try optional("outcome").flatMap(EventOutcome.init(rawValue:)) ?? .unknown,
+            traceparent: trace("traceparent"),
+            tracestate: trace("tracestate"),
+            baggage: trace("baggage"),
+            data: data
+        )
+    }
+}
+
+/// Where the attributes of an event stand.
+protocol EventAttributes {
+    /// `nil` where it is not there, or is not text.
+    func text(_ name: String) -> String?
+    func isPresent(_ name: String) -> Bool
+    func trace(_ name: String) -> String?
+    /// The name as the sender wrote it, for errors.
+    func label(_ name: String) -> String
+}
+
+/// Binary mode: each attribute is a header `ce_*`, but for the content type.
+private struct BinaryAttributes: EventAttributes {
+    let record: KafkaRecord
+
+    func text(_ name: String) -> String? {
+        if name == "datacontenttype", let type = self.record.contentType, !type.isEmpty { return type }
+        return self.record.header("ce_" + name)
+    }
+
+    func isPresent(_ name: String) -> Bool {
+        self.record.headers.contains {
+            $0.value?.isEmpty == false
+                && ($0.name == "ce_" + name || (name == "datacontenttype" && $0.name.lowercased() == "content-type"))
+        }
+    }
+
+    func label(_ name: String) -> String { "ce_" + name }
+
+    func trace(_ name: String) -> String? { KafkaHeaderCarrier().extract(key: name, from: self.record) }
+}
+
+extension KafkaRecord {
+    /// The transport's content type. Producers differ in how they write the name.
+    fileprivate var contentType: String? {
+        self.header("content-type")
+            ?? self.headers.last { $0.name.lowercased() == "content-type" }
+            .flatMap { self.header($0.name) }
+    }
+}
