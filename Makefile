@@ -35,10 +35,10 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	python3 Tests/OTLP/otlp_test.py --fixture .build/debug/span-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
 
-BENCHMARKS := bench-metrics bench-tracing bench-logging bench-postgres bench-http
+BENCHMARKS := bench-metrics bench-tracing bench-logging bench-postgres bench-kafka bench-events bench-http
 
 .PHONY: bench $(BENCHMARKS)
-bench: $(BENCHMARKS) ## Runs all benchmarks, each beside a baseline; alone: bench-metrics, -tracing, -logging, -postgres, -http
+bench: $(BENCHMARKS) ## Runs all benchmarks, each beside a baseline; alone: bench-metrics, -tracing, -logging, -postgres, -kafka, -events, -http
 
 $(BENCHMARKS):
 	@scripts/install-packages wrk
@@ -48,6 +48,17 @@ $(BENCHMARKS):
 .PHONY: sanitize
 sanitize: install ## Runs the tests of the tools under thread and address sanitizer (long, not part of CI)
 	@scripts/sanitize
+
+.PHONY: conformance
+conformance: install ## Runs the conformance suite of transports against a real Kafka: make conformance KAFKA=host:port
+	@test -n "$(KAFKA)" || { echo "say which broker: make conformance KAFKA=host:port" >&2; exit 2; }
+	SWIFT_DETERMINISTIC_HASHING=1 swift build --product conformance
+	.build/debug/conformance $(KAFKA)
+
+.PHONY: torture
+torture: install ## Kills every part at random under load and checks that no event is lost (ROUNDS=10, see Tests/Torture)
+	SWIFT_DETERMINISTIC_HASHING=1 swift build
+	python3 Tests/Torture/torture.py --binaries .build/debug --rounds $(or $(ROUNDS),10)
 
 .PHONY: trace-context
 trace-context: install ## Runs the W3C's tests of Trace Context (fetches them; not part of CI)
@@ -63,8 +74,8 @@ format: ## Formats the Swift code in place
 	swift format format --in-place --recursive --parallel Sources Tests Benchmarks Package.swift
 
 .PHONY: generate
-generate: ## Generates the list of metrics in docs/metrics.md
-	LANTERN_GENERATE=1 swift test --filter MetricsPageTests
+generate: ## Generates docs/metrics.md, docs/events.md and the schemas in docs/events
+	LANTERN_GENERATE=1 swift test --filter 'MetricsPageTests|EventCatalogueTests'
 
 .PHONY: generate-otlp
 generate-otlp: ## Generates the OTLP messages (needs protoc and protoc-gen-swift)

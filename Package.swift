@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "Lantern", targets: ["Lantern"]),
         .library(name: "LanternHTTP", targets: ["LanternHTTP"]),
         .library(name: "LanternEvents", targets: ["LanternEvents"]),
+        .library(name: "LanternEventsTesting", targets: ["LanternEventsTesting"]),
         .library(name: "LanternIdentity", targets: ["LanternIdentity"]),
         .library(name: "LanternLogging", targets: ["LanternLogging"]),
         .library(name: "LanternMetrics", targets: ["LanternMetrics"]),
@@ -149,6 +150,10 @@ let package = Package(
 
         // MARK: Floor 2, wrap
         .target(
+            name: "LanternEventsTesting", dependencies: ["LanternEvents", "LanternKafka", logging],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Lantern",
             dependencies: [
                 "LanternEvents", "LanternHTTP", "LanternIdentity", "LanternKafka", "LanternLogging",
@@ -192,7 +197,7 @@ let package = Package(
             name: "LanternCLI",
             dependencies: [
                 "ActivityService", "AuthService", "Lantern", "LanternKafkaTesting", "LanternLocal", "LanternPostgres",
-                "LanternTracing", "OrderService", httpClient, lifecycle, nioCore, nioHTTP1,
+                "LanternTracing", "OrderService", httpClient, lifecycle, logging, nioCore, nioHTTP1,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -215,6 +220,25 @@ let package = Package(
             name: "bench-postgres",
             dependencies: ["BenchmarkSupport", "LanternPostgres", "TestSupport", logging, metrics, tracing],
             path: "Benchmarks/Postgres", swiftSettings: settings
+        ),
+        .target(
+            name: "BrokerProcess", dependencies: ["LanternKafkaTesting"], path: "Benchmarks/BrokerProcess",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "CEventsBaseline", dependencies: ["CLibPQ", "CRDKafka"], path: "Benchmarks/CEventsBaseline"),
+        .executableTarget(
+            name: "bench-kafka",
+            dependencies: ["BenchmarkSupport", "BrokerProcess", "CEventsBaseline", "LanternKafka", logging],
+            path: "Benchmarks/Kafka", swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "bench-events",
+            dependencies: [
+                "ActivityService", "BenchmarkSupport", "BrokerProcess", "CEventsBaseline", "LanternEvents",
+                "LanternKafka", "LanternPostgres", "TestSupport", lifecycle, logging, metrics, tracing,
+            ],
+            path: "Benchmarks/Events", swiftSettings: settings
         ),
         .executableTarget(
             name: "bench-http",
@@ -250,6 +274,15 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             path: "Tests/SpanFixture", swiftSettings: settings
+        ),
+        // What every transport is held against: by LanternEventsTests, and by `make conformance`.
+        .target(
+            name: "TransportConformance", dependencies: ["LanternEvents", "LanternKafka", logging],
+            path: "Tests/TransportConformance", swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "conformance", dependencies: ["LanternEvents", "LanternKafka", "TransportConformance", logging],
+            path: "Tests/ConformanceTool", swiftSettings: settings
         ),
         // What scripts/trace-context runs.
         .executableTarget(
@@ -296,8 +329,8 @@ let package = Package(
         .testTarget(
             name: "LanternEventsTests",
             dependencies: [
-                "LanternEvents", "LanternKafka", "LanternKafkaTesting", "LanternPostgres", "TestSupport", logging,
-                tracing,
+                "LanternEvents", "LanternEventsTesting", "LanternKafka", "LanternKafkaTesting", "LanternPostgres",
+                "TestSupport", "TransportConformance", lifecycle, logging, metrics, tracing,
             ],
             swiftSettings: settings
         ),

@@ -4,6 +4,17 @@ public import Lantern
 public struct Activity: LanternService {
     public static let name = "activity"
 
+    /// The events that the service records.
+    public static func catalogue() throws -> EventCatalogue {
+        try EventCatalogue(
+            service: Self.name,
+            [
+                GapDetected.self, GapHealed.self, DeadLetterReplayed.self,
+                DeadLetterDiscarded.self,
+            ]
+        )
+    }
+
     public static func assemble(_ platform: Platform) async throws {
         let database = try platform.postgres(migrations: ActivitySchema.migrations)
         let wake = WakeSignal()
@@ -11,7 +22,7 @@ public struct Activity: LanternService {
             "ACTIVITY_TOPICS", default: #"^.+\.events\.v[0-9]+$"#, "a regular expression that begins with ^"
         ) { $0.hasPrefix("^") ? $0 : nil }
 
-        let outbox = try platform.outbox(in: database)
+        let outbox = try platform.outbox(in: database, catalogue: Self.catalogue())
         platform.auditDeadLetters(
             DeadLetterAudit(
                 replayed: { letter, tx in try await outbox.append(DeadLetterReplayed(letter), in: tx) },

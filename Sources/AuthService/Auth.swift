@@ -4,6 +4,18 @@ public import Lantern
 public struct Auth: LanternService {
     public static let name = "auth"
 
+    /// The events that the service records.
+    public static func catalogue() throws -> EventCatalogue {
+        try EventCatalogue(
+            service: Self.name,
+            [
+                UserRegistered.self, UserDisabled.self, UserEnabled.self,
+                UserRolesChanged.self, SessionStarted.self, SessionRefused.self,
+                KeyRotated.self,
+            ]
+        )
+    }
+
     public static func assemble(_ platform: Platform) async throws {
         let settings = platform.settings
         let expectedKey = "base64 of 32 bytes"
@@ -18,7 +30,7 @@ public struct Auth: LanternService {
         let parameters = PasswordHash.Parameters(logN: logN, r: 8, p: 3)
 
         let database = try platform.postgres(migrations: AuthSchema.migrations)
-        let outbox = try platform.outbox(in: database)
+        let outbox = try platform.outbox(in: database, catalogue: Self.catalogue())
         let users = UserStore(database: database)
         let keys = SigningKeys(database: database, encryptionKey: encryptionKey)
         let passwords = PasswordWork(parameters: parameters)

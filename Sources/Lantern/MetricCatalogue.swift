@@ -54,8 +54,27 @@ public enum MetricCatalogue {
                 "messaging_destination_name", "messaging_destination_partition_id", "messaging_consumer_group_name",
             ]
         ),
+        MetricDeclaration(
+            "lantern_kafka_rebalances_total", .counter, "Times that partitions were assigned to this member of a group.",
+            labels: ["messaging_consumer_group_name"]
+        ),
+        MetricDeclaration(
+            "lantern_kafka_producer_queue_messages", .gauge, "Records that wait in the producer's queue.",
+            labels: ["messaging_client_id"]
+        ),
+        MetricDeclaration(
+            "lantern_kafka_producer_queue_bytes", .gauge, "Size of the records that wait in the producer's queue.",
+            labels: ["messaging_client_id"]
+        ),
         MetricDeclaration("lantern_outbox_pending", .gauge, "Events that are committed and not yet published."),
         MetricDeclaration("lantern_outbox_oldest_age_seconds", .gauge, "Age of the oldest event not yet published."),
+        MetricDeclaration("lantern_outbox_bytes", .gauge, "Size of the outbox with its indexes."),
+        MetricDeclaration(
+            "lantern_outbox_replayed_total", .counter, "Events that were sent again because they were asked for."
+        ),
+        MetricDeclaration(
+            "lantern_replay_requested_events_total", .counter, "Missing events that sources were asked for."
+        ),
         MetricDeclaration(
             "lantern_event_visible_seconds", .histogram, "Time from the append of an event to its log index.",
             labels: ["source"],

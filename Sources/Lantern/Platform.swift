@@ -75,15 +75,19 @@ public final class Platform: Sendable {
     }
 
     /// Where the service records its events: in `database`, relayed to `<service>.events.v1`.
+    /// - Parameter catalogue: The events that the service records; what is not in it cannot be appended.
     /// - Throws: ``ConfigurationError``.
-    public func outbox(in database: PostgresClient) throws -> Outbox {
+    public func outbox(in database: PostgresClient, catalogue: EventCatalogue? = nil) throws -> Outbox {
         let signal = OutboxSignal()
-        let outbox = Outbox(service: self.name, wake: { signal.appended() })
+        let outbox = Outbox(service: self.name, catalogue: catalogue, wake: { signal.appended() })
         let transport = try self.transport()
         let logger = self.logger
         let direct = try self.directClient(for: database)
+        var relaySettings = OutboxRelay.Settings()
+        relaySettings.minimumAge = try self.settings.duration("OUTBOX_MINIMUM_AGE", default: relaySettings.minimumAge)
         let relay = OutboxRelay(
-            outbox: outbox, database: database, direct: direct, transport: transport, signal: signal, logger: logger
+            outbox: outbox, database: database, direct: direct, transport: transport, signal: signal, logger: logger,
+            settings: relaySettings
         )
         let gate = self.startGate
         self.migrate(OutboxSchema.component, OutboxSchema.migrations, direct)

@@ -10,7 +10,7 @@ struct LanternCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             UpCommand.self, DownCommand.self, StatusCommand.self, BrokerCommand.self, DemoCommand.self,
-            MigrateCommand.self,
+            MigrateCommand.self, DeadLetterCommand.self, EpochCommand.self,
         ]
     )
 

@@ -18,6 +18,19 @@ enum Terminal {
         FileHandle.standardOutput.write(Data("\(text)\n".utf8))
     }
 
+    /// Data for programs.
+    static func json(_ value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        self.line(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    static func json(any value: Any) throws {
+        let data = try JSONSerialization.data(
+            withJSONObject: value, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
+        self.line(String(decoding: data, as: UTF8.self))
+    }
+
     static func error(_ text: String) {
         FileHandle.standardError.write(Data("\(text)\n".utf8))
     }

@@ -21,6 +21,8 @@ public struct EventError: Error, Sendable, CustomStringConvertible {
         case handlerFailed = "handler_failed"
         /// Another leader has taken over.
         case lostLeadership = "lost_leadership"
+        /// Its type is not in the service's catalogue.
+        case notInCatalogue = "not_in_catalogue"
         /// Larger than a record may be.
         case tooLarge = "too_large"
         /// Another member has moved the offset: this one no longer owns the partition.

@@ -12,10 +12,14 @@ public struct Outbox: Sendable {
     /// `<service>.events.v1`.
     public let topic: String
     private let service: String
+    private let catalogue: EventCatalogue?
     private let wake: @Sendable () -> Void
 
-    /// - Parameter wake: Called after a commit that appended something; wakes the relay of this process.
-    public init(service: String, wake: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - catalogue: Types that may be appended; any where there is none.
+    ///   - wake: Called after a commit that appended something; wakes the relay of this process.
+    public init(service: String, catalogue: EventCatalogue? = nil, wake: @escaping @Sendable () -> Void) {
+        self.catalogue = catalogue
         self.service = service
         self.source = "/services/\(service)"
         self.topic = "\(service).events.v1"
@@ -27,8 +31,12 @@ public struct Outbox: Sendable {
     /// Call it after the statement that locks the aggregate (its INSERT or UPDATE), so that the events of one aggregate
     /// keep its order. The event takes the trace, the actor and the tenant of the moment.
     ///
-    /// - Throws: ``EventError`` with code `tooLarge`; ``PostgresError``.
+    /// - Throws: ``EventError`` with code `tooLarge` or `notInCatalogue`; ``PostgresError``.
     public func append(_ event: some DomainEvent, in tx: PostgresTransaction) async throws {
+        let type = type(of: event).type
+        if let catalogue, !catalogue.contains(type) {
+            throw EventError(code: .notInCatalogue, message: "\(type) is not in the catalogue of \(self.service)")
+        }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let data = PostgresBytes(try encoder.encode(event))
@@ -36,10 +44,9 @@ public struct Outbox: Sendable {
             throw EventError(
                 code: .tooLarge,
                 message:
-                    "the data of \(type(of: event).type) has \(data.bytes.count) bytes, at most \(Self.maximumDataSize) are allowed"
+                    "the data of \(type) has \(data.bytes.count) bytes, at most \(Self.maximumDataSize) are allowed"
             )
         }
-        let type = type(of: event).type
         let subject = event.subject
         var actor = event.actor ?? InstrumentationContext.current?.eventActor ?? .system(self.service)
         if actor.ip == nil { actor.ip = InstrumentationContext.current?.eventActor?.ip }
@@ -58,11 +65,12 @@ public struct Outbox: Sendable {
             try await tx.query(
                 """
                 INSERT INTO outbox (
-                  id, topic, key, type, subject, subject_version, content_type, data, tenant,
+                  id, topic, key, type, subject, subject_version, data_schema, content_type, data, tenant,
                   actor_id, actor_type, actor_ip, outcome, traceparent, tracestate, baggage
                 ) VALUES (
                   \(UUID.version7()), \(self.topic), \(subject.id), \(type.description),
-                  \("\(subject.type)/\(subject.id)"), \(subject.version), \("application/json"), \(data), \("default"),
+                  \("\(subject.type)/\(subject.id)"), \(subject.version),
+                  \(self.catalogue.map { _ in EventCatalogue.schemaID(of: type) }), \("application/json"), \(data), \("default"),
                   \(actor.id), \(actor.type), \(actor.ip), \(event.outcome.rawValue),
                   \(trace["traceparent"]), \(trace["tracestate"]), \(trace["baggage"])
                 )

@@ -1,12 +1,11 @@
 import Synchronization
 import Logging
 import CRDKafka
-import Glibc
+import Synchronization
 
 extension KafkaConsumer {
     /// The thread that runs librdkafka: blocked in it while somebody asks for records, and asleep while nobody does.
     func serve() {
-        var topics = TopicNames()
         while true {
             let (demand, closing) = self.state.withLock { ($0.demand, $0.closing) }
             if closing { break }
@@ -14,7 +13,7 @@ extension KafkaConsumer {
                 self.wake.wait()
                 continue
             }
-            guard let result = self.poll(demand, &topics) else { continue }
+            guard let result = self.poll(demand) else { continue }
             self.state.withLock { $0.demand = nil }
             demand.continuation.resume(with: result)
         }
@@ -36,7 +35,7 @@ extension KafkaConsumer {
     }
 
     /// One wait: an answer for the demand, or `nil` if there is none yet.
-    private func poll(_ demand: Demand, _ topics: inout TopicNames) -> Result<Event, any Error>? {
+    private func poll(_ demand: Demand) -> Result<Event, any Error>? {
         if self.state.withLock({ $0.cancelled }) { return .failure(CancellationError()) }
         // Whoever asks again has finished with what was revoked.
         self.callbacks.rebalancing.withLock { $0.giveUp(self.handle.raw) }
@@ -47,20 +46,22 @@ extension KafkaConsumer {
         }
         var records: [KafkaRecord] = []
         var bytes = 0
+        var topics = TopicNames()
+        defer { topics.forget() }
         var message: UnsafeMutablePointer<rd_kafka_message_t>? = first
         while let current = message {
             if current.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                 if records.isEmpty { records.reserveCapacity(min(demand.maximum, 1_024)) }
-                let record = KafkaRecord(current, topic: topics.name(of: current.pointee.rkt))
-                bytes += record.size
-                records.append(record)
+                topics.name(of: current) { topic in
+                    records.append(KafkaRecord(current, topic: topic, size: &bytes))
+                }
             } else {
                 self.report(current.pointee.err)
+                rd_kafka_message_destroy(current)
             }
-            rd_kafka_message_destroy(current)
             // Never past a rebalance: what was polled before it belongs to the old assignment and is handed over first.
             guard records.count < demand.maximum, bytes < demand.maximumBytes,
-                self.callbacks.rebalancing.withLock({ $0.changes.isEmpty })
+                !self.callbacks.hasChanges.load(ordering: .relaxed)
             else { break }
             message = rd_kafka_consumer_poll(self.handle.raw, 0)
         }
@@ -70,7 +71,12 @@ extension KafkaConsumer {
     }
 
     private func takeRebalance() -> Event? {
-        let event = self.callbacks.rebalancing.withLock { $0.next() }
+        guard self.callbacks.hasChanges.load(ordering: .relaxed) else { return nil }
+        let event = self.callbacks.rebalancing.withLock { rebalancing in
+            let event = rebalancing.next()
+            self.callbacks.hasChanges.store(!rebalancing.changes.isEmpty, ordering: .relaxed)
+            return event
+        }
         switch event {
         case .assigned: self.telemetry.rebalanced(group: self.group)
         case .revoked(let partitions), .lost(let partitions): self.telemetry.forgetLag(of: partitions)
@@ -92,43 +98,54 @@ extension KafkaConsumer {
     }
 }
 
-/// The names of topics by librdkafka's handle: a batch has few, and a name of more than 15 bytes costs an allocation.
-private struct TopicNames {
-    private var last: (handle: OpaquePointer, name: String)?
+/// The name of the topic that the last message came from: a batch has few, and making a `String` for each record would
+/// cost more than the rest. Keeps the message whose topic it knows, and with it the topic: so its handle stands for no other.
+private struct TopicNames: ~Copyable {
+    private var last: (message: UnsafeMutablePointer<rd_kafka_message_t>, name: String)?
 
-    mutating func name(of handle: OpaquePointer?) -> String {
-        guard let handle else { return "" }
-        // A message holds a reference to its topic, so a handle is not used again while records of it come.
-        guard let last, last.handle == handle, last.name.withCString({ strcmp($0, rd_kafka_topic_name(handle)) == 0 })
-        else {
-            let name = String(cString: rd_kafka_topic_name(handle))
-            self.last = (handle, name)
-            return name
+    /// Takes the message, which is destroyed here, sooner or later.
+    mutating func name(
+        of message: UnsafeMutablePointer<rd_kafka_message_t>, _ body: (String) -> Void
+    ) {
+        if let last, last.message.pointee.rkt == message.pointee.rkt {
+            body(last.name)
+            rd_kafka_message_destroy(message)
+            return
         }
-        return last.name
+        let name = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? ""
+        self.forget()
+        self.last = (message, name)
+        body(name)
+    }
+
+    mutating func forget() {
+        if let last { rd_kafka_message_destroy(last.message) }
+        self.last = nil
     }
 }
 
 extension KafkaRecord {
     /// Copies a message out of librdkafka, which owns its memory until the message is destroyed.
-    fileprivate init(_ message: UnsafeMutablePointer<rd_kafka_message_t>, topic: String) {
+    fileprivate init(_ message: UnsafeMutablePointer<rd_kafka_message_t>, topic: String, size: inout Int) {
         func bytes(_ pointer: UnsafeMutableRawPointer?, _ count: Int) -> [UInt8]? {
             pointer.map { Array(UnsafeRawBufferPointer(start: $0, count: count)) }
         }
+        size += message.pointee.len + message.pointee.key_len
         var headers: [KafkaHeader] = []
         var list: OpaquePointer?
         if rd_kafka_message_headers(message, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list {
             headers.reserveCapacity(rd_kafka_header_cnt(list))
             var name: UnsafePointer<CChar>?
             var value: UnsafeRawPointer?
-            var size = 0
-            while rd_kafka_header_get_all(list, headers.count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR {
+            var length = 0
+            while rd_kafka_header_get_all(list, headers.count, &name, &value, &length) == RD_KAFKA_RESP_ERR_NO_ERROR {
                 headers.append(
                     KafkaHeader(
                         name.map { String(cString: $0) } ?? "",
-                        value.map { Array(UnsafeRawBufferPointer(start: $0, count: size)) }
+                        value.map { Array(UnsafeRawBufferPointer(start: $0, count: length)) }
                     )
                 )
+                size += length
             }
         }
         self.init(

@@ -114,8 +114,11 @@ public final class KafkaConsumer: Sendable {
         ])
         rd_kafka_conf_set_rebalance_cb(raw) { raw, error, list, opaque in
             guard let opaque, let raw else { return }
-            Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
-                .rebalancing.withLock { $0.rebalance(raw, error, list) }
+            let callbacks = Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
+            callbacks.rebalancing.withLock { rebalancing in
+                rebalancing.rebalance(raw, error, list)
+                callbacks.hasChanges.store(!rebalancing.changes.isEmpty, ordering: .relaxed)
+            }
         }
         rd_kafka_conf_set_stats_cb(raw) { _, text, _, opaque in
             guard let opaque, let text else { return 0 }

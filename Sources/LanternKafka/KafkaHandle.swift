@@ -95,6 +95,8 @@ final class KafkaHandle: @unchecked Sendable {
 final class KafkaCallbacks: Sendable {
     let logger: Logger
     let rebalancing = Mutex(KafkaRebalancing())
+    /// Whether `rebalancing` holds changes. Written and read by the polling thread only, which asks for each record.
+    let hasChanges = Atomic<Bool>(false)
     /// Takes librdkafka's statistics; set once, before anything is polled.
     let onStatistics = Mutex<(@Sendable (KafkaStatistics) -> Void)?>(nil)
 

@@ -4,9 +4,20 @@ public import Lantern
 public struct Ordering: LanternService {
     public static let name = "order"
 
+    /// The events that the service records.
+    public static func catalogue() throws -> EventCatalogue {
+        try EventCatalogue(
+            service: Self.name,
+            [
+                ProductCreated.self, StockAdjusted.self, OrderPlaced.self,
+                OrderRefused.self, OrderCancelled.self, OrderExpired.self,
+            ]
+        )
+    }
+
     public static func assemble(_ platform: Platform) async throws {
         let database = try platform.postgres(migrations: OrderSchema.migrations)
-        let outbox = try platform.outbox(in: database)
+        let outbox = try platform.outbox(in: database, catalogue: Self.catalogue())
         let lifetime = try platform.settings.duration("ORDER_RESERVATION_TTL", default: .seconds(900))
         let products = ProductStore(database: database)
         let orders = Orders(store: OrderStore(database: database), outbox: outbox, lifetime: lifetime)

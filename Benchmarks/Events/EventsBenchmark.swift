@@ -1,0 +1,4 @@
+@main
+enum EventsBenchmark {
+    static func main() async throws {}
+}

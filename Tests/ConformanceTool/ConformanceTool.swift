@@ -1,0 +1,1 @@
+@main enum ConformanceTool { static func main() {} }
