@@ -1,8 +1,8 @@
-import Lantern
+package import Lantern
 
 /// Tables of the timeline. Consumers only insert; heads, ranges and order belong to the sealer.
-enum ActivitySchema {
-    static let migrations: [Migration] = [
+package enum ActivitySchema {
+    package static let migrations: [Migration] = [
         Migration(
             1, "timeline, log and sources",
             // What was seen: the same id with the same digest is a duplicate, with another one a conflict.

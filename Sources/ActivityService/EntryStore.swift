@@ -37,8 +37,56 @@ enum EntryStore {
         )
     }
 
+    private static let columns = [
+        "id", "time", "ahead", "tenant", "service", "source", "event_id", "epoch", "sequence", "type", "action", "actor_id",
+        "actor_type", "actor_ip", "target_type", "target_id", "target_version", "outcome", "trace_id", "span_id",
+        "content_type", "data", "data_is_json", "data_salt", "personal_salt", "topic", "partition", "record_offset",
+    ]
+
+    /// Few go by INSERT, in one round trip with their neighbours; many by COPY, which costs PostgreSQL half as much.
+    private static let copyFrom = 20
+
     static func insert(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
         guard !entries.isEmpty else { return }
+        if entries.count < Self.copyFrom { return try await Self.insertFew(entries, in: tx) }
+        try await tx.copyIn("entry", columns: Self.columns) { copy in
+            for entry in entries {
+                try await copy.writeRow { row in
+                    row.append(entry.id)
+                    row.append(entry.time)
+                    row.append(entry.isAhead)
+                    row.append(entry.event.tenant)
+                    row.append(entry.service)
+                    row.append(entry.event.source)
+                    row.append(entry.event.id)
+                    row.append(entry.event.epoch)
+                    row.append(entry.event.sequence)
+                    row.append(entry.event.type)
+                    row.append(entry.action)
+                    row.append(entry.event.actor.id)
+                    row.append(entry.event.actor.type)
+                    row.append(entry.event.actor.ip)
+                    let target = entry.event.target
+                    row.append(target?.type)
+                    row.append(target?.id)
+                    row.append(entry.event.subjectVersion)
+                    row.append(entry.event.outcome.rawValue)
+                    row.append(entry.traceID)
+                    row.append(entry.spanID)
+                    row.append(entry.event.dataContentType)
+                    row.append(bytes: entry.event.data)
+                    row.append(entry.dataIsJSON)
+                    row.append(bytes: entry.leaf.dataSalt)
+                    row.append(bytes: entry.leaf.personalSalt)
+                    row.append(entry.record.topic)
+                    row.append(Int64(entry.record.partition ?? 0))
+                    row.append(entry.record.offset ?? 0)
+                }
+            }
+        }
+    }
+
+    private static func insertFew(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
         try await tx.query(
             """
             INSERT INTO entry (
@@ -68,7 +116,23 @@ enum EntryStore {
         _ entries: [IncomingEntry], duplicates: [IncomingEntry], heads: [(head: SourceHead, partition: Int32)],
         in tx: PostgresTransaction
     ) async throws {
-        if !entries.isEmpty {
+        if entries.count >= Self.copyFrom {
+            try await tx.copyIn(
+                "unsealed", columns: ["kind", "entry_id", "time", "hash", "source", "epoch", "sequence"]
+            ) { copy in
+                for entry in entries {
+                    try await copy.writeRow { row in
+                        row.append("entry")
+                        row.append(entry.id)
+                        row.append(entry.time)
+                        row.append(bytes: entry.hash)
+                        row.append(entry.event.source)
+                        row.append(entry.event.epoch)
+                        row.append(entry.event.sequence)
+                    }
+                }
+            }
+        } else if !entries.isEmpty {
             try await tx.query(
                 """
                 INSERT INTO unsealed (kind, entry_id, time, hash, source, epoch, sequence)

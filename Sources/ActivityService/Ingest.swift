@@ -1,19 +1,24 @@
 import CoreMetrics
 import Foundation
-import Lantern
+package import Lantern
 
 /// Takes records into the timeline: one transaction a batch, each event once.
-struct Ingest: RecordHandler {
-    let group: String
-    let wake: WakeSignal
+package struct Ingest: RecordHandler {
+    private let group: String
+    private let wake: WakeSignal
 
-    func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws {
+    package init(group: String, wake: WakeSignal) {
+        self.group = group
+        self.wake = wake
+    }
+
+    package func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws {
         let now = Timestamp.now
         let start = ContinuousClock.now
         let traces = BatchTraces(records, group: self.group)
         try await traces.batch {
             var heads: [(head: SourceHead, partition: Int32)] = []
-            var entries: [IncomingEntry] = []
+            var events: [KafkaRecord] = []
             for record in records {
                 if record.header("ce_type")?.hasPrefix("lantern.") == true {
                     // Nobody announces for another source: a forged head would make gaps, or hide them.
@@ -24,10 +29,14 @@ struct Ingest: RecordHandler {
                     }
                     continue
                 }
-                do throws(EventError) {
-                    entries.append(try IncomingEntry(record, now: now))
-                } catch {
-                    try await self.putAside(record, error, traces, in: tx)
+                events.append(record)
+            }
+            var entries: [IncomingEntry] = []
+            entries.reserveCapacity(events.count)
+            for (record, entry) in zip(events, await Self.read(events, now: now)) {
+                switch entry {
+                case .success(let entry): entries.append(entry)
+                case .failure(let error): try await self.putAside(record, error, traces, in: tx)
                 }
             }
             let (new, duplicates) = try await self.sort(entries, traces, in: tx)
@@ -59,13 +68,27 @@ struct Ingest: RecordHandler {
         }
     }
 
-    func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
+    /// Reads, checks and hashes records, on several cores where they are many.
+    private static func read(_ records: [KafkaRecord], now: Timestamp) async -> [Result<IncomingEntry, EventError>] {
+        @Sendable func read(_ records: ArraySlice<KafkaRecord>) -> [Result<IncomingEntry, EventError>] {
+            records.map { record in
+                Result { () throws(EventError) in try IncomingEntry(record, now: now) }
+            }
+        }
+        guard records.count >= 100 else { return read(records[...]) }
+        let half = records.count / 2
+        async let first = read(records[..<half])
+        async let second = read(records[half...])
+        return await first + second
+    }
+
+    package func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
         // A sequence that was put aside is accounted for: it is no gap.
         guard let event = try? CloudEvents.event(record), event.sequence != nil else { return }
         try await EntryStore.handToSealer(dead: event, in: tx)
     }
 
-    func committed() { self.wake.signal() }
+    package func committed() { self.wake.signal() }
 
     private func putAside(
         _ record: KafkaRecord, _ error: EventError, _ traces: BatchTraces, in tx: PostgresTransaction

@@ -12,9 +12,9 @@ struct Leaf {
 
     /// With new salts of 32 bytes each.
     init() {
-        var generator = SystemRandomNumberGenerator()
-        func salt() -> [UInt8] { (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) } }
-        self.init(dataSalt: salt(), personalSalt: salt())
+        // From the generator of keys: one that asks the kernel for each byte would cost more than all the rest of an entry.
+        let random = SymmetricKey(size: SymmetricKeySize(bitCount: 512)).withUnsafeBytes { Array($0) }
+        self.init(dataSalt: Array(random[..<32]), personalSalt: Array(random[32...]))
     }
 
     init(dataSalt: [UInt8], personalSalt: [UInt8]) {
@@ -30,14 +30,21 @@ struct Leaf {
             event.outcome.rawValue, traceID ?? "",
         ]
         let personal = LengthPrefixed.encode([Array((event.actor.ip ?? "").utf8)])
-        return LengthPrefixed.encode(
-            fields.map { Array($0.utf8) }
-                + [Self.digest(self.dataSalt + event.data), Self.digest(self.personalSalt + personal)]
-        )
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(512)
+        for field in fields { LengthPrefixed.append(field.utf8, to: &bytes) }
+        LengthPrefixed.append(Self.digest(self.dataSalt, event.data), to: &bytes)
+        LengthPrefixed.append(Self.digest(self.personalSalt, personal), to: &bytes)
+        return bytes
     }
 
     /// RFC 6962, section 2.1: the hash of a leaf is that of a zero byte and its bytes.
-    static func hash(_ bytes: [UInt8]) -> [UInt8] { self.digest([0] + bytes) }
+    static func hash(_ bytes: [UInt8]) -> [UInt8] { self.digest([0], bytes) }
 
-    private static func digest(_ bytes: [UInt8]) -> [UInt8] { Array(SHA256.hash(data: bytes)) }
+    private static func digest(_ first: [UInt8], _ second: [UInt8]) -> [UInt8] {
+        var hash = SHA256()
+        hash.update(data: first)
+        hash.update(data: second)
+        return Array(hash.finalize())
+    }
 }

@@ -103,18 +103,31 @@ protocol EventAttributes {
 
 /// Binary mode: each attribute is a header `ce_*`, but for the content type.
 private struct BinaryAttributes: EventAttributes {
-    let record: KafkaRecord
+    private let record: KafkaRecord
+    /// Where the last header of an attribute stands: one pass over the headers, however many attributes are asked for.
+    private var places: [String: Int]
 
-    func text(_ name: String) -> String? {
-        if name == "datacontenttype", let type = self.record.contentType, !type.isEmpty { return type }
-        return self.record.header("ce_" + name)
+    init(record: KafkaRecord) {
+        self.record = record
+        self.places = Dictionary(minimumCapacity: record.headers.count)
+        for (index, header) in record.headers.enumerated() where header.name.hasPrefix("ce_") {
+            self.places[String(header.name.dropFirst(3))] = index
+        }
+        // The transport's own name for it wins.
+        if let index = record.headers.lastIndex(where: { $0.isContentType }),
+            record.headers[index].value?.isEmpty == false
+        {
+            self.places["datacontenttype"] = index
+        }
     }
 
+    func text(_ name: String) -> String? {
+        self.places[name].flatMap { self.record.headers[$0].value }.flatMap { String(validating: $0, as: UTF8.self) }
+    }
+
+    /// One of no bytes is none.
     func isPresent(_ name: String) -> Bool {
-        self.record.headers.contains {
-            $0.value?.isEmpty == false
-                && ($0.name == "ce_" + name || (name == "datacontenttype" && $0.name.lowercased() == "content-type"))
-        }
+        self.places[name].map { self.record.headers[$0].value?.isEmpty == false } ?? false
     }
 
     func label(_ name: String) -> String { "ce_" + name }
@@ -126,7 +139,11 @@ extension KafkaRecord {
     /// The transport's content type. Producers differ in how they write the name.
     fileprivate var contentType: String? {
         self.header("content-type")
-            ?? self.headers.last { $0.name.lowercased() == "content-type" }
+            ?? self.headers.last { $0.isContentType }
             .flatMap { self.header($0.name) }
     }
+}
+
+extension KafkaHeader {
+    fileprivate var isContentType: Bool { self.name.utf8.count == 12 && self.name.lowercased() == "content-type" }
 }

@@ -52,12 +52,14 @@ public struct EventEnvelope: Sendable, Equatable {
     /// What the event says, told apart from how it was sent: two records of one event agree in this.
     /// Epoch and sequence are not in it: a restored source numbers its events anew.
     public var contentBytes: [UInt8] {
-        LengthPrefixed.encode(
-            [
-                self.id, self.source, self.type, self.time?.description ?? "", self.subject ?? "",
-                self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type,
-                self.outcome.rawValue,
-            ].map { Array($0.utf8) } + [self.data])
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(256 + self.data.count)
+        for field in [
+            self.id, self.source, self.type, self.time?.description ?? "", self.subject ?? "",
+            self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type, self.outcome.rawValue,
+        ] { LengthPrefixed.append(field.utf8, to: &bytes) }
+        LengthPrefixed.append(self.data, to: &bytes)
+        return bytes
     }
 
     /// Type and id of the subject, `order/…`; a subject without a slash is an id.
@@ -78,10 +80,12 @@ public enum LengthPrefixed {
     public static func encode(_ fields: [[UInt8]]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(fields.reduce(0) { $0 + $1.count + 4 })
-        for field in fields {
-            withUnsafeBytes(of: UInt32(clamping: field.count).bigEndian) { bytes.append(contentsOf: $0) }
-            bytes.append(contentsOf: field)
-        }
+        for field in fields { Self.append(field, to: &bytes) }
         return bytes
+    }
+
+    public static func append(_ field: some Collection<UInt8>, to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: UInt32(clamping: field.count).bigEndian) { bytes.append(contentsOf: $0) }
+        bytes.append(contentsOf: field)
     }
 }

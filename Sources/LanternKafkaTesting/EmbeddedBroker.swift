@@ -85,6 +85,54 @@ public final class EmbeddedBroker: Sendable {
         }
     }
 
+    /// A kind of request that errors can be injected into; the raw value is its key in the Kafka protocol.
+    public enum Request: Int16, Sendable {
+        case produce = 0
+        case fetch = 1
+        case metadata = 3
+        case offsetCommit = 8
+        case findCoordinator = 10
+        case joinGroup = 11
+        case heartbeat = 12
+        case syncGroup = 14
+        case initProducerID = 22
+    }
+
+    /// An error that the broker answers with; the raw value is its code in the Kafka protocol.
+    public enum InjectedError: Int32, Sendable {
+        case unknown = -1
+        case requestTimedOut = 7
+        case notLeaderForPartition = 6
+        case notEnoughReplicas = 19
+        case topicAuthorizationFailed = 29
+        case groupAuthorizationFailed = 30
+        case messageTooLarge = 10
+        case illegalGeneration = 22
+        case unknownMember = 25
+        case rebalanceInProgress = 27
+        case outOfOrderSequence = 45
+        case duplicateSequence = 46
+    }
+
+    /// Delays every answer; zero ends it.
+    public func setRoundTripTime(_ time: Duration) {
+        let (seconds, attoseconds) = time.components
+        let milliseconds = Int32(clamping: seconds * 1_000 + attoseconds / 1_000_000_000_000_000)
+        self.cluster.withLock { state in
+            guard let cluster = state else { return }
+            _ = rd_kafka_mock_broker_set_rtt(cluster.cluster, 1, milliseconds)
+        }
+    }
+
+    /// Answers the next requests of a kind with these errors, one each; later ones are answered as usual.
+    public func inject(_ errors: [InjectedError], into request: Request) {
+        self.cluster.withLock { state in
+            guard let cluster = state else { return }
+            var codes = errors.map { rd_kafka_resp_err_t(rawValue: $0.rawValue) }
+            rd_kafka_mock_push_request_errors_array(cluster.cluster, request.rawValue, codes.count, &codes)
+        }
+    }
+
     /// Stops the broker; everything it holds is lost.
     public func stop() {
         self.cluster.withLock { state in

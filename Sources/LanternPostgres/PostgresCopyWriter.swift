@@ -35,6 +35,24 @@ public final class PostgresCopyWriter {
         if self.bytes.count >= Self.pieceBytes { try await self.flush() }
     }
 
+    /// Writes one row, column by column: faster than ``write(_:)`` where rows are wide. Waits as it does.
+    /// - Parameter body: Appends a value for each column, in order.
+    /// - Throws: ``PostgresError``; code `invalidParameter` for a text with a NUL character.
+    public func writeRow(_ body: (inout PostgresCopyRow) -> Void) async throws {
+        if self.isOver { throw PostgresError(code: .closed, message: "the COPY has ended") }
+        let start = self.bytes.count
+        // Moved there and back, so that nothing is copied.
+        var row = PostgresCopyRow(bytes: self.bytes)
+        self.bytes = []
+        body(&row)
+        self.bytes = row.end()
+        if row.holdsNUL {
+            self.bytes.removeSubrange(start...)
+            throw PostgresError(code: .invalidParameter, message: "a text of a row holds a NUL character")
+        }
+        if self.bytes.count >= Self.pieceBytes { try await self.flush() }
+    }
+
     func flush() async throws {
         guard !self.bytes.isEmpty else { return }
         // The array goes to the driver's thread whole; what comes next is written into another.
@@ -65,7 +83,7 @@ enum CopyText {
         return true
     }
 
-    private static func append(_ value: Int64, to bytes: inout [UInt8]) {
+    static func append(_ value: Int64, to bytes: inout [UInt8]) {
         var magnitude = value.magnitude
         let start = bytes.count
         repeat {
@@ -76,7 +94,7 @@ enum CopyText {
         bytes[start...].reverse()
     }
 
-    private static func append(escaping text: String, to bytes: inout [UInt8]) -> Bool {
+    static func append(escaping text: String, to bytes: inout [UInt8]) -> Bool {
         var text = text
         return text.withUTF8 { utf8 in
             var isClean = true

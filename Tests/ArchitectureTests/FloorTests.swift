@@ -12,7 +12,7 @@ struct FloorTests {
         "LanternKafkaTesting": 0,
         "LanternHTTP": 1, "LanternEvents": 1, "LanternIdentity": 1, "LanternMetricsTesting": 1,
         "LanternTracingTesting": 1,
-        "Lantern": 2, "LanternLocal": 2,
+        "Lantern": 2, "LanternLocal": 2, "LanternEventsTesting": 2,
         "AuthService": 3, "OrderService": 3, "ActivityService": 3,
         "auth": 4, "order": 4, "activity": 4, "LanternCLI": 4,
     ]

@@ -11,8 +11,12 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
+import control
+import faults
 import foreign
+import letters
 import published
 import sdk
 from local import ROOT, Platform, check, results
@@ -24,6 +28,10 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the state folder")
     arguments = parser.parse_args()
     sdk.check_version()
+    for program in ("kcat", "psql"):
+        if not shutil.which(program):
+            print(f"{program} is missing: run scripts/install-packages", file=sys.stderr)
+            return 2
     # What ends this process ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
@@ -33,9 +41,11 @@ def main():
     platform = Platform(os.path.abspath(os.path.join(ROOT, arguments.binaries)), folder)
     try:
         with_platform(platform)
-    except Exception as error:  # A fault of the platform must not hide what was found before it.
+    except Exception as error:  # What is started must end.
         check("the run came to its end", False, repr(error))
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         ended = platform.stop()
         check("everything that was started has ended", ended, "by force only")
         if results["failed"]:
@@ -51,14 +61,19 @@ def with_platform(platform):
     if not check("the platform starts", platform.start(), tail(platform.output)):
         return
     platform.log_in_admin()
-    published.run(platform)
     producer = foreign.Producer(platform)
-    foreign.run(producer)
+    for part in (published, foreign, faults, control, letters):
+        try:
+            part.run(producer)
+        except Exception as error:  # A fault of the platform must not hide what others find.
+            traceback.print_exc(file=sys.stdout)
+            check(f"{part.__name__} came to its end", False, repr(error))
 
 
 def tail(path, lines=15):
+    """The last lines that say more than what went well."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        return "".join(file.readlines()[-lines:])
+        return "".join([line[:600] for line in file if '"level":"info"' not in line][-lines:])
 
 
 def show_logs(platform):

@@ -21,7 +21,9 @@ class Record:
 
     def header(self, name):
         """The text of the last header of that name; `None` where there is none."""
-        return next((value.decode() for each, value in reversed(self.headers) if each == name and value is not None), None)
+        return next(
+            (value.decode() for each, value in reversed(self.headers) if each == name and value is not None), None
+        )
 
 
 def as_bytes(text):
@@ -41,7 +43,7 @@ def produce(broker, topic, partition, value, headers=(), key=None):
         command += ["-H", as_bytes(name) if text is None else as_bytes(name) + b"=" + as_bytes(text)]
     with tempfile.NamedTemporaryFile() as file:
         if value is TOMBSTONE or value == b"":
-            # kcat leaves empty files out. Behind a key nothing may follow, which it writes as null where that is asked for.
+            # kcat leaves empty files out. What follows a key may be empty, and is null where that is asked for.
             assert key is not None
             command += ["-K", "\t", *(["-Z"] if value is TOMBSTONE else [])]
             given = as_bytes(key) + b"\t\n"

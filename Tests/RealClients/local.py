@@ -102,8 +102,12 @@ class Platform:
         """Whether it runs."""
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [self.lantern, "up", "--state", self.state, "--port-base", str(self.base)], cwd=ROOT,
-                env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                [self.lantern, "up", "--state", self.state, "--port-base", str(self.base)],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent,
             )
         return eventually(60, lambda: self.process.poll() is not None or self.runs()) and self.process.poll() is None
@@ -148,7 +152,18 @@ class Platform:
     def sql(self, statement):
         """What psql reads in the database of activity."""
         environment = dict(os.environ, PGPASSWORD=self.secrets()["databasePassword"])
-        command = ["psql", "--no-psqlrc", "-h", "127.0.0.1", "-p", str(self.base + 4), "-U", "lantern", "-At", "activity"]
+        command = [
+            "psql",
+            "--no-psqlrc",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.base + 4),
+            "-U",
+            "lantern",
+            "-At",
+            "activity",
+        ]
         run = subprocess.run([*command, "-c", statement], env=environment, capture_output=True, text=True, timeout=30)
         return run.stdout.strip() if run.returncode == 0 else run.stderr.strip()
 

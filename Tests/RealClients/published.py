@@ -19,6 +19,7 @@ FORMS = {
     "ce_type": r"(auth|order)\.[a-z_]+\.[a-z_]+\.v[1-9]\d*",
     "ce_time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
     "ce_subject": r"[a-z_]+/\S+",
+    "ce_dataschema": r"urn:lantern:event:\S+",
     "content-type": r"application/json",
     "ce_sourceepoch": r"[1-9]\d*",
     "ce_sequence": r"\d{20}",
@@ -66,15 +67,19 @@ def use(platform):
     assert status == 409, answer
     status, answer = call("POST", f"{platform.order}/v1/orders/{order['id']}/cancel", token, {})
     assert status == 200, answer
-    return order["id"], trace, [
-        ("auth.events.v1", "auth.user.registered.v1", customer),
-        ("auth.events.v1", "auth.session.started.v1", None),
-        ("auth.events.v1", "auth.session.refused.v1", None),
-        ("order.events.v1", "order.product.created.v1", product),
-        ("order.events.v1", "order.order.placed.v1", order["id"]),
-        ("order.events.v1", "order.order.refused.v1", None),
-        ("order.events.v1", "order.order.cancelled.v1", order["id"]),
-    ]
+    return (
+        order["id"],
+        trace,
+        [
+            ("auth.events.v1", "auth.user.registered.v1", customer),
+            ("auth.events.v1", "auth.session.started.v1", None),
+            ("auth.events.v1", "auth.session.refused.v1", None),
+            ("order.events.v1", "order.product.created.v1", product),
+            ("order.events.v1", "order.order.placed.v1", order["id"]),
+            ("order.events.v1", "order.order.refused.v1", None),
+            ("order.events.v1", "order.order.cancelled.v1", order["id"]),
+        ],
+    )
 
 
 def faults(record, names):
@@ -88,6 +93,8 @@ def faults(record, names):
             found.append(f"{name}: {value}")
     if record.key is None or record.key.decode() != record.header("ce_partitionkey"):
         found.append(f"key {record.key}, ce_partitionkey {record.header('ce_partitionkey')}")
+    if record.header("ce_dataschema") != f"urn:lantern:event:{record.header('ce_type')}":
+        found.append(f"ce_dataschema {record.header('ce_dataschema')}")
     for name in ("traceparent", "tracestate"):
         if record.header(name) != record.header("ce_" + name):
             found.append(f"{name} is not ce_{name}")
@@ -128,14 +135,15 @@ def misread(record):
     event, old = sdk.decode(record), sdk.decode_old(record)
     data = json.loads(record.value)
     pairs = {
-        "data": (event.get_data(), data), "old data": (old.get_data(), data),
+        "data": (event.get_data(), data),
+        "old data": (old.get_data(), data),
         "time": (event.get_time(), at(record.header("ce_time"))),
         "old time": (at(old["time"]), at(record.header("ce_time"))),
         "content type": (event.get_datacontenttype(), "application/json"),
         "old content type": (old["datacontenttype"], "application/json"),
         "partition key": (event.get_extension("partitionkey"), record.key.decode()),
     }
-    for name in ("id", "source", "type", "subject", "specversion"):
+    for name in ("id", "source", "type", "subject", "specversion", "dataschema"):
         pairs[name] = (getattr(event, f"get_{name}")(), record.header(f"ce_{name}"))
         pairs[f"old {name}"] = (old[name], record.header(f"ce_{name}"))
     for name in ("sequence", "sourceepoch", "actorid", "outcome", "traceparent"):
@@ -144,30 +152,46 @@ def misread(record):
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def run(platform):
+def run(producer):
+    platform = producer.platform
     order, trace, wanted = use(platform)
     names = documented()
-    check("each header of docs/wire.md has a form here, and no other", set(names) == set(FORMS), set(names) ^ set(FORMS))
+    check(
+        "each header of docs/wire.md has a form here, and no other", set(names) == set(FORMS), set(names) ^ set(FORMS)
+    )
     records = {}
 
     def missing():
         records.update({topic: kcat.consume(platform.broker, topic) for topic in ("auth.events.v1", "order.events.v1")})
         seen = {(each.topic, each.header("ce_type")) for each in sum(records.values(), [])}
-        keyed = {(each.topic, each.header("ce_type"), each.key and each.key.decode()) for each in sum(records.values(), [])}
+        keyed = {
+            (each.topic, each.header("ce_type"), each.key and each.key.decode()) for each in sum(records.values(), [])
+        }
         return [each for each in wanted if (each if each[2] else each[:2]) not in (keyed if each[2] else seen)]
 
-    check("kcat reads an event of each act, its key the aggregate", eventually(15, lambda: not missing(), 0.2), missing())
+    check(
+        "kcat reads an event of each act, its key the aggregate", eventually(15, lambda: not missing(), 0.2), missing()
+    )
     seen = set()
     for topic, all_records in records.items():
         events = [each for each in all_records if each.header("ce_type") != HEAD]
         seen |= {name for each in events for name, _ in each.headers}
         wrong = {f"{each.partition}/{each.offset}": faults(each, names) for each in events if faults(each, names)}
-        check(f"each of {len(events)} events of {topic} has the headers of docs/wire.md in form and order", not wrong, wrong)
+        check(
+            f"each of {len(events)} events of {topic} has the headers of docs/wire.md in form and order",
+            not wrong,
+            wrong,
+        )
         numbers = {}
         for each in events:
-            numbers.setdefault(each.header("ce_sourceepoch"), set()).add((int(each.header("ce_sequence")), each.header("ce_id")))
-        gaps = {epoch: sorted(all_of) for epoch, all_of in numbers.items()
-                if sorted(number for number, _ in all_of) != list(range(1, len(all_of) + 1))}
+            numbers.setdefault(each.header("ce_sourceepoch"), set()).add(
+                (int(each.header("ce_sequence")), each.header("ce_id"))
+            )
+        gaps = {
+            epoch: sorted(all_of)
+            for epoch, all_of in numbers.items()
+            if sorted(number for number, _ in all_of) != list(range(1, len(all_of) + 1))
+        }
         check(f"the sequence of {topic} begins at 1 and has no gap", not gaps, gaps)
         places = {}
         for each in events:
@@ -181,19 +205,30 @@ def run(platform):
             entries.update({entry["event_id"]: entry for entry in shown})
             return {each.header("ce_id") for each in events} <= set(entries)
 
-        check(f"each event of {topic} is on the timeline", eventually(15, on_timeline),
-              {each.header("ce_id") for each in events} - set(entries))
-        differ = {each.header("ce_id"): disagreements(platform, each, entries[each.header("ce_id")])
-                  for each in events if each.header("ce_id") in entries}
+        check(
+            f"each event of {topic} is on the timeline",
+            eventually(15, on_timeline),
+            {each.header("ce_id") for each in events} - set(entries),
+        )
+        differ = {
+            each.header("ce_id"): disagreements(platform, each, entries[each.header("ce_id")])
+            for each in events
+            if each.header("ce_id") in entries
+        }
         differ = {key: value for key, value in differ.items() if value}
         check(f"the timeline says of each event of {topic} what kcat reads, data byte for byte", not differ, differ)
         differ = {each.header("ce_id"): misread(each) for each in events if misread(each)}
         check(f"the SDK decodes each event of {topic}, and agrees, in both its bindings", not differ, differ)
     check("each header of docs/wire.md was seen", seen == set(names), set(names) ^ seen)
     placed = [each for each in records["order.events.v1"] if each.header("ce_type") == "order.order.placed.v1"]
-    check("the order's record carries the trace of its request, and the trace state",
-          len(placed) == 1 and placed[0].key.decode() == order and placed[0].header("traceparent").split("-")[1] == trace
-          and placed[0].header("tracestate") == "vendor=a1,other=b2", [each.headers for each in placed])
+    check(
+        "the order's record carries the trace of its request, and the trace state",
+        len(placed) == 1
+        and placed[0].key.decode() == order
+        and placed[0].header("traceparent").split("-")[1] == trace
+        and placed[0].header("tracestate") == "vendor=a1,other=b2",
+        [each.headers for each in placed],
+    )
 
 
 def heads(platform, topic):
@@ -208,7 +243,10 @@ def heads(platform, topic):
             if each.header("ce_type") == HEAD:
                 found[each.partition] = (each.key, dict(each.headers), json.loads(each.value))
         return set(found) == {0, 1, 2, 3} and all(
-            key is None and head["sequence"] == max(events) and head["partitions"] == 4 and head["epoch"] == 1
+            key is None
+            and head["sequence"] == max(events)
+            and head["partitions"] == 4
+            and head["epoch"] == 1
             and head["source"] == headers["ce_source"].decode() == "/services/" + topic.partition(".")[0]
             and list(headers) == ["ce_specversion", "ce_id", "ce_source", "ce_type", "content-type"]
             for key, headers, head in found.values()

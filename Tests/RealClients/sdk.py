@@ -20,7 +20,16 @@ except ImportError as error:
     print(f"{error}: scripts/install-packages installs what is missing", file=sys.stderr)
     sys.exit(2)
 
-__all__ = ["CloudEvent", "OldCloudEvent", "decode", "decode_old", "to_binary", "to_structured", "to_structured_old", "to_binary_old"]
+__all__ = [
+    "CloudEvent",
+    "OldCloudEvent",
+    "decode",
+    "decode_old",
+    "to_binary",
+    "to_structured",
+    "to_structured_old",
+    "to_binary_old",
+]
 
 
 def check_version():

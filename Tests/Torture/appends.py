@@ -50,8 +50,7 @@ class Appends:
         for thread in self.threads:
             thread.start()
 
-    def stop(self) -> None:
-        self.stopping.set()
+    def join(self) -> None:
         for thread in self.threads:
             thread.join(timeout=90)
 
@@ -86,7 +85,8 @@ class Appends:
         chosen = sorted(dice.sample(self.aggregates, dice.choice((1, 1, 2, 3))))
         statements, events = ["BEGIN"], 0
         for aggregate in chosen:
-            count = dice.choice((1, 1, 2, 3, 5))
+            # Now and then more than the relay sends at once.
+            count = dice.choice((1, 1, 2, 3, 5)) if dice.random() < 0.99 else dice.randrange(100, 300)
             statements.append(self._append(aggregate, count, dice))
             events += count
             if dice.random() < 0.1:
@@ -97,7 +97,7 @@ class Appends:
     def _append(self, aggregate: str, count: int, dice: random.Random) -> str:
         """The aggregate is locked first, as a service does it: positions then have the order of commits."""
         ids = ", ".join(f"'{version7(dice)}'" for _ in range(count))
-        data = json.dumps({"of": aggregate, "note": "ä✓'" + "x" * dice.choice((0, 40, 200, 3_000))}, ensure_ascii=False)
+        data = json.dumps({"of": aggregate, "note": "ä✓'" + "x" * dice.choice((0, 40, 200, 1_000))}, ensure_ascii=False)
         trace = f"'00-{dice.getrandbits(128):032x}-{dice.getrandbits(64):016x}-01'" if dice.random() < 0.5 else "NULL"
         address = f"'192.0.2.{dice.randrange(1, 255)}'" if dice.random() < 0.5 else "NULL"
         quoted = data.replace("'", "''")

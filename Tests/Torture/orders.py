@@ -50,8 +50,7 @@ class Requests:
         for thread in self.threads:
             thread.start()
 
-    def stop(self) -> None:
-        self.stopping.set()
+    def join(self) -> None:
         for thread in self.threads:
             thread.join(timeout=60)
 

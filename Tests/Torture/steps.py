@@ -105,12 +105,13 @@ class Steps:
                 steps.setdefault(name, set()).add(step)
         return steps
 
-    def catch(self, wanted: str, dice: random.Random, within: float = 6) -> tuple[Part, str, str]:
+    def catch(self, wanted: str, dice: random.Random) -> tuple[Part, str, str]:
         """A frozen process that is at the wanted step, or where it was when time was up; with what shows it."""
-        deadline = time.monotonic() + within
+        # A group that lost a member needs its session timeout before anybody reads again.
+        deadline = time.monotonic() + (6 if wanted in RELAY_STEPS else 25)
         attempt = self._catch_relay if wanted in RELAY_STEPS else self._catch_activity
         while True:
-            caught = attempt(wanted, deadline)
+            caught = attempt(wanted, dice, deadline)
             if caught and (caught[1] == wanted or time.monotonic() > deadline):
                 self.hits[caught[1]] += 1
                 return caught
@@ -121,7 +122,7 @@ class Steps:
             # Not in step with what it looks for.
             time.sleep(dice.uniform(0, 0.02))
 
-    def _catch_relay(self, wanted: str, deadline: float) -> tuple[Part, str, str] | None:
+    def _catch_relay(self, wanted: str, dice: random.Random, deadline: float) -> tuple[Part, str, str] | None:
         part = self.relay()
         if part is None or not part.alive:
             time.sleep(0.05)
@@ -130,13 +131,16 @@ class Steps:
             last, published, unsealed = self.head()
             if (unsealed > 0 and last == published) if wanted == BEFORE_SEAL else last > published:
                 break
+        if wanted in (PARTLY, PUBLISHED):
+            # What follows the sealing is not seen in the database.
+            time.sleep(dice.uniform(0, 0.015))
         part.freeze()
         if self.relay() is not part:
             part.thaw()
             return None
         return part, *self.relay_step()
 
-    def _catch_activity(self, wanted: str, deadline: float) -> tuple[Part, str, str] | None:
+    def _catch_activity(self, wanted: str, dice: random.Random, deadline: float) -> tuple[Part, str, str] | None:
         name = None
         while time.monotonic() < deadline:
             name = next((name for name, steps in self.activity_steps().items() if wanted in steps), None)

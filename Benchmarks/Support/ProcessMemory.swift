@@ -1,15 +1,15 @@
 import Glibc
 
-enum ProcessMemory {
+package enum ProcessMemory {
     /// The most that was resident at any time, in bytes (getrusage(2)).
-    static func peak() -> Int {
+    package static func peak() -> Int {
         var usage = rusage()
         getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
         return usage.ru_maxrss * 1_024
     }
 
     /// Resident bytes of this process, from proc(5).
-    static func resident() -> Int {
+    package static func resident() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
