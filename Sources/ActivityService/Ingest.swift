@@ -12,28 +12,50 @@ package struct Ingest: RecordHandler {
         self.wake = wake
     }
 
+    /// What is known of records without the database.
+    private struct Prepared: Sendable {
+        var heads: [(head: SourceHead, partition: Int32)] = []
+        var entries: [(record: KafkaRecord, entry: Result<IncomingEntry, EventError>)] = []
+    }
+
+    package func prepare(_ records: [KafkaRecord]) async -> (any Sendable)? { self.read(records) }
+
     package func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws {
+        try await self.handle(records, prepared: nil, in: tx)
+    }
+
+    /// Tells heads from events; reads, checks and hashes the events.
+    private func read(_ records: [KafkaRecord]) -> Prepared {
         let now = Timestamp.now
+        var prepared = Prepared()
+        prepared.entries.reserveCapacity(records.count)
+        for record in records {
+            if record.header("ce_type")?.hasPrefix("lantern.") == true {
+                // Nobody announces for another source: a forged head would make gaps, or hide them.
+                if let head = SourceHead(record), head.source == record.header("ce_source"),
+                    head.source.split(separator: "/").last.map({ "\($0).events.v1" }) == record.topic
+                {
+                    prepared.heads.append((head, record.partition ?? 0))
+                }
+            } else {
+                prepared.entries.append(
+                    (record, Result { () throws(EventError) in try IncomingEntry(record, now: now) }))
+            }
+        }
+        return prepared
+    }
+
+    package func handle(
+        _ records: [KafkaRecord], prepared: (any Sendable)?, in tx: PostgresTransaction
+    ) async throws {
         let start = ContinuousClock.now
         let traces = BatchTraces(records, group: self.group)
+        let prepared = prepared as? Prepared ?? self.read(records)
         try await traces.batch {
-            var heads: [(head: SourceHead, partition: Int32)] = []
-            var events: [KafkaRecord] = []
-            for record in records {
-                if record.header("ce_type")?.hasPrefix("lantern.") == true {
-                    // Nobody announces for another source: a forged head would make gaps, or hide them.
-                    if let head = SourceHead(record), head.source == record.header("ce_source"),
-                        head.source.split(separator: "/").last.map({ "\($0).events.v1" }) == record.topic
-                    {
-                        heads.append((head, record.partition ?? 0))
-                    }
-                    continue
-                }
-                events.append(record)
-            }
+            let heads = prepared.heads
             var entries: [IncomingEntry] = []
-            entries.reserveCapacity(events.count)
-            for (record, entry) in zip(events, await Self.read(events, now: now)) {
+            entries.reserveCapacity(prepared.entries.count)
+            for (record, entry) in prepared.entries {
                 switch entry {
                 case .success(let entry): entries.append(entry)
                 case .failure(let error): try await self.putAside(record, error, traces, in: tx)
@@ -66,20 +88,6 @@ package struct Ingest: RecordHandler {
                 }
             }
         }
-    }
-
-    /// Reads, checks and hashes records, on several cores where they are many.
-    private static func read(_ records: [KafkaRecord], now: Timestamp) async -> [Result<IncomingEntry, EventError>] {
-        @Sendable func read(_ records: ArraySlice<KafkaRecord>) -> [Result<IncomingEntry, EventError>] {
-            records.map { record in
-                Result { () throws(EventError) in try IncomingEntry(record, now: now) }
-            }
-        }
-        guard records.count >= 100 else { return read(records[...]) }
-        let half = records.count / 2
-        async let first = read(records[..<half])
-        async let second = read(records[half...])
-        return await first + second
     }
 
     package func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {

@@ -11,6 +11,12 @@ public protocol RecordHandler: Sendable {
     ///   anything else is tried again a few times before the record is put aside.
     func handle(_ records: [KafkaRecord], in tx: PostgresTransaction) async throws
 
+    /// What can be worked out of records without the database: runs while the transaction before theirs does.
+    func prepare(_ records: [KafkaRecord]) async -> (any Sendable)?
+
+    /// As ``handle(_:in:)``, with what ``prepare(_:)`` made of the same records; `nil` where it was not called for them.
+    func handle(_ records: [KafkaRecord], prepared: (any Sendable)?, in tx: PostgresTransaction) async throws
+
     /// Called in the transaction that puts a record aside.
     func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws
 
@@ -19,6 +25,12 @@ public protocol RecordHandler: Sendable {
 }
 
 extension RecordHandler {
+    public func prepare(_ records: [KafkaRecord]) async -> (any Sendable)? { nil }
+
+    public func handle(_ records: [KafkaRecord], prepared: (any Sendable)?, in tx: PostgresTransaction) async throws {
+        try await self.handle(records, in: tx)
+    }
+
     public func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {}
     public func committed() {}
 }
@@ -39,6 +51,8 @@ public final class EventConsumer: Service {
     private let logger: Logger
     private let ready: @Sendable () async throws -> Void
 
+    /// Records that are asked for at once, and those of one transaction.
+    private static let fetchSize = 2_000
     private static let batchSize = 500
     private static let batchBytes = 8 << 20
     private static let handlerAttempts = 5
@@ -68,10 +82,16 @@ public final class EventConsumer: Service {
         let consumer = try self.transport.makeConsumer(group: self.group, topics: self.topics, logger: self.logger)
         var progress: [KafkaPartition: PartitionProgress] = [:]
         var attempt = 0
+        var isBehind = false
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             do {
+                if isBehind {
+                    // What was in hand when it failed is not done: reading on would skip it.
+                    try consumer.seek(self.positions(progress))
+                    isBehind = false
+                }
                 let event = try await cancelWhenGracefulShutdown {
-                    try await consumer.next(maximum: Self.batchSize, maximumBytes: Self.batchBytes)
+                    try await consumer.next(maximum: Self.fetchSize, maximumBytes: Self.batchBytes)
                 }
                 switch event {
                 case .assigned(let partitions):
@@ -93,6 +113,7 @@ public final class EventConsumer: Service {
                 break
             } catch {
                 attempt += 1
+                isBehind = true
                 self.logger.warning("consumer goes on after an error", error: error)
                 try? await Task.sleep(for: .milliseconds(min(5_000, 50 << min(attempt, 7))))
             }
@@ -127,7 +148,7 @@ public final class EventConsumer: Service {
         }
         if !new.isEmpty {
             do {
-                try await self.process(new, &progress)
+                try await self.processInTurn(new, &progress)
             } catch let error as EventError where error.code == .fenced {
                 // Read again what the database says, and begin there.
                 self.logger.notice("offsets were moved by another member", error: error)
@@ -143,12 +164,35 @@ public final class EventConsumer: Service {
         }
     }
 
+    /// Handles records, batch by batch; the next is prepared while the transaction of one runs.
+    private func processInTurn(
+        _ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress]
+    ) async throws {
+        var rest = records[...]
+        var batch = Array(rest.prefix(Self.batchSize))
+        rest = rest.dropFirst(Self.batchSize)
+        var prepared = await self.handler.prepare(batch)
+        while !batch.isEmpty {
+            let next = Array(rest.prefix(Self.batchSize))
+            rest = rest.dropFirst(Self.batchSize)
+            async let preparing = next.isEmpty ? nil : self.handler.prepare(next)
+            try await self.process(batch, prepared: prepared, &progress)
+            batch = next
+            prepared = await preparing
+        }
+    }
+
     /// Handles records, in one transaction if it can be, one by one around a record at fault.
-    private func process(_ records: [KafkaRecord], _ progress: inout [KafkaPartition: PartitionProgress]) async throws {
+    private func process(
+        _ records: [KafkaRecord], prepared: (any Sendable)? = nil,
+        _ progress: inout [KafkaPartition: PartitionProgress]
+    ) async throws {
         var failures = 0
         while true {
             do {
-                try await self.commit(records, progress) { tx in try await self.handler.handle(records, in: tx) }
+                try await self.commit(records, progress) { tx in
+                    try await self.handler.handle(records, prepared: prepared, in: tx)
+                }
                 break
             } catch {
                 switch Self.disposition(of: error) {

@@ -39,7 +39,7 @@ public final class OutboxRelay: Service {
         /// How often partitions are looked at that may be dropped.
         public var retentionInterval: Duration = .seconds(600)
         /// Rows of one round.
-        public var batchSize = 500
+        public var batchSize = 1_000
         /// Events a second that are sent again on request: healing must not crowd out what is new.
         public var replayRate = 2_000
 

@@ -154,27 +154,24 @@ struct OutboxStore: Sendable {
     }
 
     private func event(_ row: PostgresRow, epoch: Int64) throws -> (topic: String, event: EventEnvelope) {
-        let event = EventEnvelope(
-            id: try row("id", as: UUID.self).uuidString.lowercased(),
-            source: self.source,
-            type: try row("type"),
-            time: try row("time"),
-            subject: try row("subject"),
-            subjectVersion: try row("subject_version"),
-            dataSchema: try row("data_schema"),
-            dataContentType: try row("content_type"),
-            epoch: epoch,
-            sequence: try row("sequence"),
-            partitionKey: try row("key"),
-            tenant: try row("tenant"),
-            actor: EventActor(id: try row("actor_id"), type: try row("actor_type"), ip: try row("actor_ip")),
-            outcome: EventOutcome(rawValue: try row("outcome")) ?? .unknown,
-            traceparent: try row("traceparent"),
-            tracestate: try row("tracestate"),
-            baggage: try row("baggage"),
-            data: try row("data", as: PostgresBytes.self).bytes
+        // In the order of `columns`: looking each up by its name would cost as much as decoding it.
+        let (
+            sequence, id, topic, key, type, time, subject, subjectVersion, dataSchema, contentType, data, tenant, actorID,
+            actorType, actorIP, outcome, traceparent, tracestate, baggage
+        ) = try row.decode(
+            Int64.self, UUID.self, String.self, String.self, String.self, Timestamp.self, String.self, Int64.self,
+            String?.self, String.self, PostgresBytes.self, String.self, String.self, String.self, String?.self, String.self,
+            String?.self, String?.self, String?.self
         )
-        return (try row("topic"), event)
+        let event = EventEnvelope(
+            id: id.uuidString.lowercased(), source: self.source, type: type, time: time, subject: subject,
+            subjectVersion: subjectVersion, dataSchema: dataSchema, dataContentType: contentType, epoch: epoch,
+            sequence: sequence, partitionKey: key, tenant: tenant,
+            actor: EventActor(id: actorID, type: actorType, ip: actorIP),
+            outcome: EventOutcome(rawValue: outcome) ?? .unknown, traceparent: traceparent, tracestate: tracestate,
+            baggage: baggage, data: data.bytes
+        )
+        return (topic, event)
     }
 
     /// Moves the watermark: everything up to `sequence` is acknowledged by the brokers.

@@ -17,7 +17,8 @@ struct ControlMessageTests {
     private func message(_ type: String?, _ data: String) -> ControlMessage? {
         ControlMessage(
             KafkaRecord(
-                topic: ControlMessage.topic, value: Array(data.utf8), headers: type.map { [KafkaHeader("ce_type", $0)] } ?? []
+                topic: ControlMessage.topic, value: Array(data.utf8),
+                headers: type.map { [KafkaHeader("ce_type", $0)] } ?? []
             )
         )
     }
@@ -65,7 +66,8 @@ struct ControlMessageTests {
         let missing = SequenceRanges((1...9).map { Int64($0) })
         for ranges in ["[[1,9]]", "[[1,4],[5,9]]", "[[5,9],[1,4]]", "[[1,9],[2,3],[4,9]]"] {
             #expect(
-                self.request(ranges) == .replayRequested(source: "/services/order", epoch: 2, missing: missing), "\(ranges)")
+                self.request(ranges) == .replayRequested(source: "/services/order", epoch: 2, missing: missing),
+                "\(ranges)")
         }
     }
 

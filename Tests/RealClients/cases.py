@@ -196,13 +196,6 @@ def cases(suffix=""):
         key=None,
         given=lambda _: [("ce_specversion", None), ("x", "1"), ("x", b"\xff"), ("y", "")],
     )
-    letter(
-        "a key of 10,000 bytes, and no event",
-        "bare_long_key",
-        "not_a_cloudevent",
-        key=key_of(10_000),
-        given=lambda _: [],
-    )
     for name, slug, reason, value in (
         ("broken JSON", "broken", "not_a_cloudevent", body("broken")[:-1]),
         ("a comma too many", "json_comma", "not_a_cloudevent", body("json_comma")[:-1] + b",}"),
@@ -233,6 +226,14 @@ def cases(suffix=""):
         "not_a_cloudevent",
         b"[" + body("batch") + b"]",
         given=structured("application/cloudevents-batch+json"),
+    )
+    # The last, for what cannot be put aside may be in the way of all others.
+    letter(
+        "a key of 10,000 bytes, and no event",
+        "bare_long_key",
+        "not_a_cloudevent",
+        key=key_of(10_000),
+        given=lambda _: [],
     )
     return found
 

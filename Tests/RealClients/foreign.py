@@ -43,6 +43,10 @@ def trace():
     return trace_id, span_id, f"00-{trace_id}-{span_id}-01"
 
 
+class Stuck(Exception):
+    """Nothing that comes behind can be told any more."""
+
+
 class Producer:
     def __init__(self, platform):
         self.platform = platform
@@ -66,10 +70,12 @@ class Producer:
         return found[0] if len(found) == 1 else None
 
     def passes(self, partition, topic=TOPIC):
-        """Whether a good event behind everything that is in the partition arrives."""
+        """True once a good event behind everything that is in the partition has arrived, or `Stuck`."""
         action = f"billing.behind.n{next(self.numbers)}"
         place = self.put(partition, b'{"good":true}', headers(action + ".v1"), topic=topic)
-        return eventually(15, lambda: self.at(place, action)) is not None
+        if eventually(15, lambda: self.at(place, action)) is None:
+            raise Stuck(f"partition {partition} of {topic} does not go on to offset {place[2]}")
+        return True
 
     def expect(self, name, place, kind, data, **members):
         """One check: the record is on the timeline, as it was sent."""

@@ -171,9 +171,15 @@ class Stand:
         self.cluster.kill()
 
     def remove(self, keep_logs: bool) -> None:
-        for name in os.listdir(self.folder):
-            if not (keep_logs and name == "log"):
-                path = os.path.join(self.folder, name)
-                shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
+        """Removes the folder, but for the logs where they are wanted."""
+
+        def gone() -> bool:
+            # PostgreSQL's last processes write until they notice that the server has gone.
+            left = [name for name in os.listdir(self.folder) if not (keep_logs and name == "log")]
+            for name in left:
+                shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
+            return not left
+
+        eventually(10, gone, pause=0.2)
         if not keep_logs:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            os.rmdir(self.folder)

@@ -167,8 +167,9 @@ def main() -> int:
     arguments = parse()
     console = Console()
     console.line(f"SEED={arguments.seed}")
-    # A plain end, in which everything that was started is ended too.
+    # Plain ends, in which everything that was started is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stand = Stand(os.path.join(ROOT, arguments.binaries))
     try:
         torture = run(arguments, console, stand)
