@@ -39,6 +39,7 @@ let package = Package(
         .library(name: "LanternTracing", targets: ["LanternTracing"]),
         .library(name: "LanternTracingTesting", targets: ["LanternTracingTesting"]),
         .library(name: "LanternPostgres", targets: ["LanternPostgres"]),
+        .library(name: "LanternJSON", targets: ["LanternJSON"]),
         .library(name: "LanternKafka", targets: ["LanternKafka"]),
         .library(name: "LanternKafkaTesting", targets: ["LanternKafkaTesting"]),
         .library(name: "LanternLocal", targets: ["LanternLocal"]),
@@ -115,6 +116,7 @@ let package = Package(
             dependencies: ["CRDKafka", "CLanternSystem", lifecycle, logging, metrics, tracing],
             swiftSettings: settings
         ),
+        .target(name: "LanternJSON", swiftSettings: settings),
         .target(
             name: "LanternKafkaTesting",
             dependencies: ["CBrokerPort", "CRDKafka"],
@@ -127,14 +129,15 @@ let package = Package(
         .target(
             name: "LanternHTTP",
             dependencies: [
-                hummingbird, httpClient, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, tracing,
+                "LanternJSON", hummingbird, httpClient, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1,
+                tracing,
             ],
             swiftSettings: settings
         ),
         .target(
             name: "LanternEvents",
             dependencies: [
-                "LanternKafka", "LanternPostgres", crypto, lifecycle, logging, metrics, tracing,
+                "LanternJSON", "LanternKafka", "LanternPostgres", crypto, lifecycle, logging, metrics, tracing,
             ],
             swiftSettings: settings
         ),
@@ -321,7 +324,7 @@ let package = Package(
         .testTarget(
             name: "LanternHTTPTests",
             dependencies: [
-                "LanternHTTP", "LanternMetrics", "LanternTracing", hummingbird, httpClient, httpTypes, lifecycle,
+                "LanternHTTP", "LanternJSON", "LanternMetrics", "LanternTracing", hummingbird, httpClient, httpTypes, lifecycle,
                 logging, metrics, nioCore, nioHTTP1, tracing,
             ],
             swiftSettings: settings

@@ -30,17 +30,20 @@ package struct Ingest: RecordHandler {
         var prepared = Prepared()
         prepared.entries.reserveCapacity(records.count)
         for record in records {
-            if record.header("ce_type")?.hasPrefix("lantern.") == true {
+            let isStructured = CloudEvents.isStructured(record)
+            if !isStructured, record.header("ce_type")?.hasPrefix("lantern.") == true {
                 // Nobody announces for another source: a forged head would make gaps, or hide them.
                 if let head = SourceHead(record), head.source == record.header("ce_source"),
                     head.source.split(separator: "/").last.map({ "\($0).events.v1" }) == record.topic
                 {
                     prepared.heads.append((head, record.partition ?? 0))
                 }
-            } else {
-                prepared.entries.append(
-                    (record, Result { () throws(EventError) in try IncomingEntry(record, now: now) }))
+                continue
             }
+            let entry = Result { () throws(EventError) in try IncomingEntry(record, now: now) }
+            // Control types are never entries, however they are written.
+            if isStructured, case .success(let entry) = entry, entry.event.type.hasPrefix("lantern.") { continue }
+            prepared.entries.append((record, entry))
         }
         return prepared
     }
@@ -91,8 +94,8 @@ package struct Ingest: RecordHandler {
     }
 
     package func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
-        // A sequence that was put aside is accounted for: it is no gap.
-        guard let event = try? CloudEvents.event(record), event.sequence != nil else { return }
+        // A sequence that was put aside is accounted for: it is no gap. But nobody speaks for another source.
+        guard error.code != .sourceMismatch, let event = try? CloudEvents.event(record), event.sequence != nil else { return }
         try await EntryStore.handToSealer(dead: event, in: tx)
     }
 

@@ -3,6 +3,7 @@
 @_exported public import LanternEvents
 @_exported public import LanternHTTP
 @_exported public import LanternIdentity
+@_exported public import LanternJSON
 @_exported public import LanternKafka
 @_exported public import LanternPostgres
 @_exported public import Logging

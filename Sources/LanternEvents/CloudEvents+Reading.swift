@@ -5,15 +5,20 @@ extension CloudEvents {
     /// Reads a record in binary mode (Kafka protocol binding, section 3.2), or in structured mode with JSON (3.3).
     /// - Throws: ``EventError``; its code says what is wrong with the record, so that it can be put aside.
     public static func event(_ record: KafkaRecord) throws(EventError) -> EventEnvelope {
-        guard let contentType = record.contentType, contentType.hasPrefix("application/cloudevents") else {
+        guard Self.isStructured(record) else {
             return try Self.event(BinaryAttributes(record: record), record: record, data: record.value ?? [])
         }
-        guard contentType.hasPrefix("application/cloudevents+json") else {
+        guard record.contentType?.lowercased().hasPrefix("application/cloudevents+json") == true else {
             throw EventError(
                 code: .notACloudEvent, message: "structured mode is read as application/cloudevents+json only")
         }
-        let structured = try StructuredEvent(record.value ?? [])
+        let structured = try StructuredEvent(record)
         return try Self.event(structured, record: record, data: structured.data)
+    }
+
+    /// Whether the value holds the whole event, or several. Media types are compared without regard to case.
+    public static func isStructured(_ record: KafkaRecord) -> Bool {
+        record.contentType?.lowercased().hasPrefix("application/cloudevents") == true
     }
 
     private static func event(

@@ -62,8 +62,11 @@ public enum ConsumerSchema {
               ADD COLUMN note text
             """,
             "CREATE INDEX dead_letter_unpublished ON dead_letter (id) WHERE published_at IS NULL",
-            // What keeps a key waiting.
-            "CREATE INDEX dead_letter_open ON dead_letter (consumer, topic, record_key) WHERE state IN ('new', 'parked')",
+            // What keeps a key waiting. By a digest: a key can be longer than an index takes.
+            """
+            CREATE INDEX dead_letter_open ON dead_letter (consumer, topic, sha256(record_key))
+            WHERE state IN ('new', 'parked')
+            """,
             "CREATE INDEX inbox_handled ON inbox (handled_at)"
         ),
     ]

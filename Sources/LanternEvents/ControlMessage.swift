@@ -7,6 +7,9 @@ public enum ControlMessage: Sendable, Equatable {
     /// The topic; compacted where the broker can.
     public static let topic = "lantern.control.v1"
 
+    /// Who writes it; what others write there counts for nothing.
+    public static let sender = "/services/activity"
+
     /// Everything of a source up to these numbers is held or accounted for: the source may forget it.
     case acknowledged(source: String, through: [EpochSequence])
     /// These events never came: the source sends them again, if it has them.
@@ -38,8 +41,7 @@ public enum ControlMessage: Sendable, Equatable {
     }
 
     /// The record. Its key keeps, under compaction, the newest of each kind and source.
-    /// - Parameter sender: `ce_source`.
-    public func record(from sender: String) throws -> KafkaRecord {
+    public func record() throws -> KafkaRecord {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let key: String
@@ -60,7 +62,7 @@ public enum ControlMessage: Sendable, Equatable {
             headers: [
                 KafkaHeader("ce_specversion", "1.0"),
                 KafkaHeader("ce_id", UUID.version7().uuidString.lowercased()),
-                KafkaHeader("ce_source", sender), KafkaHeader("ce_type", type),
+                KafkaHeader("ce_source", Self.sender), KafkaHeader("ce_type", type),
                 KafkaHeader("content-type", "application/json"),
             ]
         )
@@ -68,7 +70,8 @@ public enum ControlMessage: Sendable, Equatable {
 
     /// The message that a record carries; `nil` where it carries something else, or nothing sensible.
     public init?(_ record: KafkaRecord) {
-        guard let value = record.value, value.count <= 1 << 20 else { return nil }
+        guard record.header("ce_source") == Self.sender, let value = record.value, value.count <= 1 << 20
+        else { return nil }
         let decoder = JSONDecoder()
         switch record.header("ce_type") {
         case Acknowledged.type:
@@ -82,7 +85,7 @@ public enum ControlMessage: Sendable, Equatable {
             else { return nil }
             var missing = SequenceRanges()
             for range in message.ranges {
-                guard range.count == 2, range[0] > 0, range[0] <= range[1] else { return nil }
+                guard range.count == 2, range[0] > 0, range[0] <= range[1], range[1] < .max else { return nil }
                 missing.insert(range[0]...range[1])
             }
             self = .replayRequested(source: message.source, epoch: message.epoch, missing: missing)

@@ -59,7 +59,7 @@ public final class DeadLetterPublisher: Service {
                 if !letters.isEmpty {
                     let sender = try producer ?? self.transport.makeProducer("dead-letters", logger: self.logger)
                     producer = sender
-                    try await sender.send(letters.map { Self.record($0, topic: self.topic) })
+                    try await self.send(letters, sender)
                     try await self.database.query(
                         "UPDATE dead_letter SET published_at = clock_timestamp() WHERE id = ANY(\(letters.map(\.id)))"
                     )
@@ -69,6 +69,35 @@ public final class DeadLetterPublisher: Service {
         } catch {
             await producer?.close(deadline: .zero)
             throw error
+        }
+    }
+
+    /// One that the brokers find too large goes without its value; one that is too large even so stays in the database only.
+    private func send(_ letters: [DeadLetter], _ producer: any EventProducer) async throws {
+        do {
+            try await producer.send(letters.map { Self.record($0, topic: self.topic) })
+        } catch let error as KafkaError where error.code == .tooLarge {
+            for letter in letters {
+                do {
+                    try await producer.send([Self.record(letter, topic: self.topic)])
+                } catch let error as KafkaError where error.code == .tooLarge {
+                    try await self.sendWithoutValue(letter, producer)
+                }
+            }
+        }
+    }
+
+    private func sendWithoutValue(_ letter: DeadLetter, _ producer: any EventProducer) async throws {
+        var record = Self.record(letter, topic: self.topic)
+        record.headers.append(KafkaHeader("lantern_dead_letter_omitted", "value"))
+        record.value = nil
+        do {
+            try await producer.send([record])
+        } catch let error as KafkaError where error.code == .tooLarge {
+            self.logger.warning(
+                "a dead letter is too large for its topic, and stands in the database only",
+                metadata: ["dead_letter": "\(letter.id.uuidString.lowercased())"]
+            )
         }
     }
 

@@ -143,7 +143,7 @@ public struct DeadLetterReplay: Sendable {
             """
             SELECT id FROM dead_letter
             WHERE consumer = \(letter.consumer) AND topic = \(letter.record.topic)
-              AND record_key = \(letter.record.key.map { PostgresBytes($0) })
+              AND sha256(record_key) = sha256(\(letter.record.key.map { PostgresBytes($0) }))
               AND state IN ('new', 'parked') AND id < \(letter.id)
             ORDER BY id LIMIT 1
             """
@@ -156,7 +156,7 @@ public struct DeadLetterReplay: Sendable {
             """
             SELECT id, state FROM dead_letter
             WHERE consumer = \(letter.consumer) AND topic = \(letter.record.topic)
-              AND record_key = \(PostgresBytes(key)) AND state IN ('new', 'parked')
+              AND sha256(record_key) = sha256(\(PostgresBytes(key))) AND state IN ('new', 'parked')
             ORDER BY id LIMIT 1
             """
         )

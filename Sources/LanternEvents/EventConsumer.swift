@@ -83,6 +83,8 @@ public final class EventConsumer: Service {
         var progress: [KafkaPartition: PartitionProgress] = [:]
         var attempt = 0
         var isBehind = false
+        // Given to us, and not read yet.
+        var waiting: Set<KafkaPartition> = []
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             do {
                 if isBehind {
@@ -90,26 +92,33 @@ public final class EventConsumer: Service {
                     try consumer.seek(self.positions(progress))
                     isBehind = false
                 }
+                if !waiting.isEmpty {
+                    let partitions = Array(waiting)
+                    let new = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
+                    try consumer.assign(self.positions(new))
+                    progress.merge(new) { $1 }
+                    waiting = []
+                }
                 let event = try await cancelWhenGracefulShutdown {
                     try await consumer.next(maximum: Self.fetchSize, maximumBytes: Self.batchBytes)
                 }
                 switch event {
                 case .assigned(let partitions):
-                    let new = try await self.retrying { try await self.offsets.load(partitions, from: self.database) }
-                    progress.merge(new) { $1 }
-                    try consumer.assign(self.positions(new))
+                    waiting.formUnion(partitions)
                     self.logger.info("partitions assigned", metadata: ["partitions": "\(partitions.count)"])
                 case .revoked(let partitions):
+                    waiting.subtract(partitions)
                     for partition in partitions { progress[partition] = nil }
                     self.logger.info("partitions revoked", metadata: ["partitions": "\(partitions.count)"])
                 case .lost(let partitions):
+                    waiting.subtract(partitions)
                     for partition in partitions { progress[partition] = nil }
                     self.logger.notice("partitions lost", metadata: ["partitions": "\(partitions.count)"])
                 case .records(let records):
                     try await self.take(records, &progress, consumer)
                 }
                 attempt = 0
-            } catch is CancellationError {
+            } catch is CancellationError where Task.isCancelled || Task.isShuttingDownGracefully {
                 break
             } catch {
                 attempt += 1
@@ -284,7 +293,8 @@ public final class EventConsumer: Service {
     /// What to do about an error: wait for what is away, try again what may pass, put aside what never will.
     static func disposition(of error: any Error) -> Disposition {
         switch error {
-        case is CancellationError: return .stop
+        // One of the handler's own, that nobody asked for, is a failure as any other.
+        case is CancellationError where Task.isCancelled: return .stop
         case let error as EventError:
             return error.code == .fenced || error.code == .lostLeadership ? .stop : .poison(error)
         case let error as PostgresError:

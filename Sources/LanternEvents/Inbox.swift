@@ -1,4 +1,5 @@
 import CoreMetrics
+import Crypto
 import Foundation
 public import LanternKafka
 public import LanternPostgres
@@ -38,7 +39,7 @@ public struct Inbox<Event: DomainEvent>: RecordHandler {
             if let type = record.header("ce_type"), EventType(parsing: type).action != Event.type.action { continue }
             guard
                 record.header("ce_type") != nil
-                    || record.header("content-type")?.hasPrefix("application/cloudevents") == true
+                    || CloudEvents.isStructured(record)
             else { continue }
             let event = try CloudEvents.event(record)
             let type = EventType(parsing: event.type)
@@ -87,13 +88,20 @@ public struct Inbox<Event: DomainEvent>: RecordHandler {
     /// Keys of which something waits already. Relies on `dead_letter_open`.
     private func parkedKeys(of records: [KafkaRecord], in tx: PostgresTransaction) async throws -> Set<[UInt8]> {
         guard self.keepsOrder, !DeadLetterReplay.isRunning else { return [] }
-        let keys = Set(records.compactMap(\.key)).map { PostgresBytes($0) }
-        guard !keys.isEmpty else { return [] }
+        let digests = Set(records.compactMap(\.key)).map { PostgresBytes(Array(SHA256.hash(data: $0))) }
+        guard !digests.isEmpty else { return [] }
+        // Locked, so that a letter that is being settled right now is waited for: a record that parked behind it would
+        // be released by nobody.
         let rows = try await tx.query(
             """
-            SELECT DISTINCT record_key FROM dead_letter
-            WHERE consumer = \(self.consumer) AND topic = \(self.topic) AND record_key = ANY(\(keys))
-              AND state IN ('new', 'parked')
+            SELECT first.record_key
+            FROM unnest(\(digests)) AS wanted (digest)
+            CROSS JOIN LATERAL (
+              SELECT record_key FROM dead_letter
+              WHERE consumer = \(self.consumer) AND topic = \(self.topic) AND sha256(record_key) = wanted.digest
+                AND state IN ('new', 'parked')
+              ORDER BY id LIMIT 1 FOR SHARE
+            ) AS first
             """
         )
         return Set(try rows.map { try $0("record_key", as: PostgresBytes.self).bytes })

@@ -1,4 +1,6 @@
 import Foundation
+import LanternJSON
+import LanternKafka
 
 /// An event in structured mode: one JSON object with the attributes, and the data in `data` or `data_base64`
 /// (CloudEvents JSON format 1.0.2).
@@ -7,37 +9,53 @@ struct StructuredEvent: EventAttributes {
     /// As it was sent: JSON byte for byte, text, or what base64 stood for.
     let data: [UInt8]
 
+    private let headers: KafkaRecord
+
     /// - Throws: ``EventError`` with code `notACloudEvent` or `invalidAttribute`.
-    init(_ bytes: [UInt8]) throws(EventError) {
-        guard let object = try? JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any] else {
-            throw EventError(code: .notACloudEvent, message: "the value is not a JSON object")
+    init(_ record: KafkaRecord) throws(EventError) {
+        let bytes = record.value ?? []
+        self.headers = record
+        // Strictly first: Foundation guesses encodings, and takes what is no JSON.
+        guard JSONSyntax.isValid(bytes), let members = JSONMembers.all(in: bytes) else {
+            throw EventError(code: .notACloudEvent, message: "the value is not a JSON object in UTF-8")
         }
         var attributes: [String: String] = [:]
-        for (name, value) in object where name != "data" && name != "data_base64" {
-            switch value {
-            case let text as String: attributes[name] = text
-            case let number as NSNumber: attributes[name] = number.description
-            case is NSNull: break
-            default:
-                throw EventError(code: .invalidAttribute, message: "an attribute is neither text nor a number")
+        var data: Range<Int>?
+        var encoded: Range<Int>?
+        // Of two members with one name the last counts.
+        for (name, place) in members {
+            switch name {
+            case "data": data = place
+            case "data_base64": encoded = place
+            default: attributes[name] = try Self.attribute(bytes[place])
             }
         }
         self.attributes = attributes
-        let isJSON = Self.isJSON(attributes["datacontenttype"])
-        if let encoded = object["data_base64"], !(encoded is NSNull) {
-            guard object["data"] == nil || object["data"] is NSNull, let text = encoded as? String,
-                let data = Data(base64Encoded: text)
+        func isThere(_ place: Range<Int>?) -> Range<Int>? {
+            place.flatMap { bytes[$0].elementsEqual("null".utf8) ? nil : $0 }
+        }
+        if let encoded = isThere(encoded) {
+            guard isThere(data) == nil, let text = JSONMembers.text(bytes[encoded]), let decoded = Data(base64Encoded: text)
             else {
                 throw EventError(
                     code: .invalidAttribute, message: "data_base64 is not base64, or stands beside data")
             }
-            self.data = Array(data)
-        } else if let text = object["data"] as? String, !isJSON {
+            self.data = Array(decoded)
+        } else if let data, !Self.isJSON(attributes["datacontenttype"]), let text = JSONMembers.text(bytes[data]) {
             self.data = Array(text.utf8)
-        } else if object["data"] != nil, let range = JSONMembers.value(of: "data", in: bytes) {
-            self.data = Array(bytes[range])
         } else {
-            self.data = []
+            self.data = data.map { Array(bytes[$0]) } ?? []
+        }
+    }
+
+    /// Text, or a number or truth value as it is written; `nil` for null.
+    private static func attribute(_ value: ArraySlice<UInt8>) throws(EventError) -> String? {
+        switch value.first {
+        case UInt8(ascii: "\""): return JSONMembers.text(value)
+        case UInt8(ascii: "n"): return nil
+        case UInt8(ascii: "{"), UInt8(ascii: "["):
+            throw EventError(code: .invalidAttribute, message: "an attribute is neither text nor a number")
+        default: return String(decoding: value, as: UTF8.self)
         }
     }
 
@@ -47,7 +65,11 @@ struct StructuredEvent: EventAttributes {
 
     func label(_ name: String) -> String { name }
 
-    func trace(_ name: String) -> String? { self.attributes[name] }
+    /// The event's own, or that of the record that carries it.
+    func trace(_ name: String) -> String? {
+        self.attributes["traceparent"] != nil
+            ? self.attributes[name] : KafkaHeaderCarrier().extract(key: name, from: self.headers)
+    }
 
     /// JSON unless said otherwise.
     private static func isJSON(_ contentType: String?) -> Bool {
@@ -58,57 +80,75 @@ struct StructuredEvent: EventAttributes {
     }
 }
 
-/// Finds where a member of a JSON object stands in its text, which a parser has found to be valid.
+/// Finds where the members of a JSON object stand in its text, which was found to be valid JSON before.
 enum JSONMembers {
-    /// The bytes of the value of a top-level member, without the space around it; of the last one where there are several.
-    static func value(of name: String, in bytes: [UInt8]) -> Range<Int>? {
+    /// Top-level names with the place of their value, without the space around it, in order; `nil` where it is no object.
+    static func all(in bytes: [UInt8]) -> [(name: String, place: Range<Int>)]? {
         var index = 0
-        var depth = 0
-        var found: Range<Int>?
-        var key: Range<Int>?
-        var start: Int?
-        func end(at position: Int) {
-            guard depth == 1, let from = start, let member = key else { return }
-            if Self.text(bytes[member]) == name {
-                var to = position
-                while to > from, Self.isSpace(bytes[to - 1]) { to -= 1 }
-                found = from..<to
-            }
-            key = nil
-            start = nil
+        func skipSpace() {
+            while index < bytes.count, Self.isSpace(bytes[index]) { index += 1 }
         }
-        while index < bytes.count {
-            switch bytes[index] {
-            case UInt8(ascii: "\""):
-                let open = index
-                index += 1
-                while index < bytes.count, bytes[index] != UInt8(ascii: "\"") {
-                    index += bytes[index] == UInt8(ascii: "\\") ? 2 : 1
-                }
-                if depth == 1, key == nil {
-                    key = open..<min(bytes.count, index + 1)
-                } else if depth == 1, start == nil {
-                    start = open
-                }
-            case UInt8(ascii: "{"), UInt8(ascii: "["):
-                if depth == 1, key != nil, start == nil { start = index }
-                depth += 1
-            case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                if depth == 1 { end(at: index) }
-                depth -= 1
-            case UInt8(ascii: ","): end(at: index)
-            case UInt8(ascii: ":"): break
-            case let byte where !Self.isSpace(byte):
-                if depth == 1, key != nil, start == nil { start = index }
-            default: break
-            }
+        func string() -> Range<Int> {
+            let start = index
             index += 1
+            while index < bytes.count, bytes[index] != UInt8(ascii: "\"") {
+                index += bytes[index] == UInt8(ascii: "\\") ? 2 : 1
+            }
+            index = min(bytes.count, index + 1)
+            return start..<index
         }
-        return found
+        skipSpace()
+        guard index < bytes.count, bytes[index] == UInt8(ascii: "{") else { return nil }
+        index += 1
+        var members: [(String, Range<Int>)] = []
+        while index < bytes.count {
+            skipSpace()
+            guard index < bytes.count, bytes[index] == UInt8(ascii: "\"") else {
+                // A comma, or the end.
+                index += 1
+                continue
+            }
+            let name = Self.text(bytes[string()])
+            skipSpace()
+            // The colon.
+            index += 1
+            skipSpace()
+            let start = min(index, bytes.count)
+            var depth = 0
+            value: while index < bytes.count {
+                switch bytes[index] {
+                case UInt8(ascii: "\""):
+                    _ = string()
+                    continue value
+                case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+                case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                    if depth == 0 { break value }
+                    depth -= 1
+                case UInt8(ascii: ",") where depth == 0: break value
+                default: break
+                }
+                index += 1
+            }
+            var end = min(index, bytes.count)
+            while end > start, Self.isSpace(bytes[end - 1]) { end -= 1 }
+            if let name { members.append((name, start..<end)) }
+        }
+        return members
     }
 
-    private static func text(_ bytes: ArraySlice<UInt8>) -> String? {
-        try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed) as? String
+    /// The bytes of the value of a top-level member; of the last one where there are several.
+    static func value(of name: String, in bytes: [UInt8]) -> Range<Int>? {
+        Self.all(in: bytes)?.last { $0.name == name }?.place
+    }
+
+    /// What a JSON string says.
+    static func text(_ bytes: ArraySlice<UInt8>) -> String? {
+        guard bytes.first == UInt8(ascii: "\"") else { return nil }
+        // Most have nothing to unescape.
+        if !bytes.contains(UInt8(ascii: "\\")) {
+            return String(validating: bytes.dropFirst().dropLast(), as: UTF8.self)
+        }
+        return try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed) as? String
     }
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }

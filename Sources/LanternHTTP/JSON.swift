@@ -1,6 +1,7 @@
 public import Foundation
 public import HTTPTypes
 public import Hummingbird
+import LanternJSON
 import NIOCore
 
 /// JSON in and out, the same everywhere.

@@ -9,7 +9,7 @@ struct FloorTests {
         "CLanternMetrics": -1,
         "CLanternLogging": -1,
         "LanternLogging": 0, "LanternMetrics": 0, "LanternTracing": 0, "LanternPostgres": 0, "LanternKafka": 0,
-        "LanternKafkaTesting": 0,
+        "LanternKafkaTesting": 0, "LanternJSON": 0,
         "LanternHTTP": 1, "LanternEvents": 1, "LanternIdentity": 1, "LanternMetricsTesting": 1,
         "LanternTracingTesting": 1,
         "Lantern": 2, "LanternLocal": 2, "LanternEventsTesting": 2,

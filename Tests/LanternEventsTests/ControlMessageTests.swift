@@ -14,13 +14,14 @@ struct ControlMessageTests {
     private static let acknowledgedType = "lantern.source.acknowledged.v1"
     private static let requestedType = "lantern.replay.requested.v1"
 
-    private func message(_ type: String?, _ data: String) -> ControlMessage? {
-        ControlMessage(
-            KafkaRecord(
-                topic: ControlMessage.topic, value: Array(data.utf8),
-                headers: type.map { [KafkaHeader("ce_type", $0)] } ?? []
-            )
-        )
+    private func message(
+        _ type: String?, _ data: String, from sender: String? = ControlMessage.sender
+    ) -> ControlMessage? {
+        let headers = [("ce_source", sender), ("ce_type", type)].compactMap { name, value in
+            value.map { KafkaHeader(name, $0) }
+        }
+        return ControlMessage(
+            KafkaRecord(topic: ControlMessage.topic, value: Array(data.utf8), headers: headers))
     }
 
     private func request(_ ranges: String) -> ControlMessage? {
@@ -35,7 +36,7 @@ struct ControlMessageTests {
 
     @Test("a message is read as it was written", arguments: [Self.acknowledged, Self.requested])
     func roundTrip(message: ControlMessage) throws {
-        #expect(ControlMessage(try message.record(from: "/services/activity")) == message)
+        #expect(ControlMessage(try message.record()) == message)
     }
 
     @Test("an acknowledgement of nothing, and a request for the least, are messages as well")
@@ -44,7 +45,7 @@ struct ControlMessageTests {
             ControlMessage.acknowledged(source: "/services/order", through: []),
             .replayRequested(source: "/services/order", epoch: 1, missing: SequenceRanges([1])),
         ] {
-            #expect(ControlMessage(try message.record(from: "/services/activity")) == message)
+            #expect(ControlMessage(try message.record()) == message)
         }
     }
 
@@ -53,12 +54,12 @@ struct ControlMessageTests {
         let most = SequenceRanges((1...SequenceRanges.maximumRanges).map { Int64($0) * 2 })
         #expect(most.ranges.count == SequenceRanges.maximumRanges)
         let message = ControlMessage.replayRequested(source: "/services/order", epoch: 1, missing: most)
-        #expect(ControlMessage(try message.record(from: "/services/activity")) == message)
+        #expect(ControlMessage(try message.record()) == message)
 
         var more = most
         more.insert(1_000_000...1_000_000)
         let longer = ControlMessage.replayRequested(source: "/services/order", epoch: 1, missing: more)
-        #expect(ControlMessage(try longer.record(from: "/services/activity")) == nil)
+        #expect(ControlMessage(try longer.record()) == nil)
     }
 
     @Test("ranges that touch or cover each other ask for each number once")
@@ -76,11 +77,11 @@ struct ControlMessageTests {
     @Test("its record is a CloudEvent of the sender, of a type that is no entry of the timeline, without a number")
     func cloudEvent() throws {
         for (message, type) in [(Self.acknowledged, Self.acknowledgedType), (Self.requested, Self.requestedType)] {
-            let record = try message.record(from: "/services/activity")
+            let record = try message.record()
             #expect(record.topic == "lantern.control.v1")
             #expect(record.partition == nil)
             let event = try CloudEvents.event(record)
-            #expect(event.source == "/services/activity")
+            #expect(event.source == "/services/activity" && ControlMessage.sender == event.source)
             #expect(event.type == type)
             #expect(event.type.hasPrefix("lantern."))
             #expect(event.dataContentType == "application/json")
@@ -91,14 +92,14 @@ struct ControlMessageTests {
 
     @Test("two messages are two events, though they say the same")
     func ids() throws {
-        let ids = try (1...10).map { _ in try Self.requested.record(from: "/services/activity").header("ce_id") }
+        let ids = try (1...10).map { _ in try Self.requested.record().header("ce_id") }
         #expect(Set(ids).count == 10)
     }
 
     @Test("compaction keeps the newest acknowledgement and the newest request of each source, apart from each other")
     func keys() throws {
         func key(_ message: ControlMessage) throws -> [UInt8] {
-            try #require(try message.record(from: "/services/activity").key)
+            try #require(try message.record().key)
         }
         let later = ControlMessage.acknowledged(source: "/services/order", through: [.init(epoch: 3, sequence: 7)])
         let other = ControlMessage.acknowledged(source: "/services/auth", through: [.init(epoch: 3, sequence: 7)])
@@ -153,7 +154,8 @@ struct ControlMessageTests {
         "data that is no message is none, whatever its type says",
         arguments: [
             "", "{}", "[]", "null", "message", "{", #"{"source":"/services/order"}"#,
-            #"{"source":7,"epoch":1,"ranges":[[1,2]]}"#, #"{"source":7,"through":[]}"#, #"{"epoch":1,"ranges":[[1,2]]}"#,
+            #"{"source":7,"epoch":1,"ranges":[[1,2]]}"#, #"{"source":7,"through":[]}"#,
+            #"{"epoch":1,"ranges":[[1,2]]}"#,
         ])
     func garbage(data: String) {
         #expect(self.message(Self.requestedType, data) == nil)
@@ -174,16 +176,28 @@ struct ControlMessageTests {
         #expect(self.message(Self.requestedType, #"{"source":"/s","through":[{"epoch":1,"sequence":1}]}"#) == nil)
     }
 
+    @Test(
+        "what anybody else writes is none, though it makes sense",
+        arguments: [nil, "", "/services/order", "/services/activity/", "activity", "/evil/services/activity"])
+    func otherSender(sender: String?) {
+        let request = #"{"source":"/services/order","epoch":2,"ranges":[[3,4]]}"#
+        #expect(self.message(Self.requestedType, request) != nil)
+        #expect(self.message(Self.requestedType, request, from: sender) == nil)
+        let acknowledgement = #"{"source":"/services/order","through":[{"epoch":1,"sequence":1}]}"#
+        #expect(self.message(Self.acknowledgedType, acknowledgement) != nil)
+        #expect(self.message(Self.acknowledgedType, acknowledgement, from: sender) == nil)
+    }
+
     @Test("a tombstone is no message")
     func tombstone() throws {
-        var record = try Self.acknowledged.record(from: "/services/activity")
+        var record = try Self.acknowledged.record()
         record.value = nil
         #expect(ControlMessage(record) == nil)
     }
 
     @Test("a message of more than a mebibyte is not even looked at")
     func huge() throws {
-        var record = try Self.acknowledged.record(from: "/services/activity")
+        var record = try Self.acknowledged.record()
         let value = try #require(record.value)
         record.value = value + Array(repeating: 0x20, count: (1 << 20) - value.count)
         #expect(ControlMessage(record) == Self.acknowledged)

@@ -46,17 +46,18 @@ final class Misfortunes: Sendable {
     private struct State {
         /// `nil` is a call that goes well; so do those behind the last.
         var kinds: [Kind?]
-        var hanging = 0
         /// Every number up to here was answered for.
-        var acknowledged: Int64 = 0
+        var acknowledged: Int64
+        var hanging = 0
     }
 
     private let state: Mutex<State>
     private let outbox: TestOutbox
     private let violations = NoteBook<String>()
 
-    init(_ kinds: [Kind?], of outbox: TestOutbox) {
-        self.state = Mutex(State(kinds: kinds))
+    /// - Parameter acknowledged: What was answered for before.
+    init(_ kinds: [Kind?], of outbox: TestOutbox, acknowledged: Int64 = 0) {
+        self.state = Mutex(State(kinds: kinds, acknowledged: acknowledged))
         self.outbox = outbox
     }
 

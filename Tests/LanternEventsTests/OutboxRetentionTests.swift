@@ -7,7 +7,7 @@ import Testing
 @testable import LanternEvents
 
 /// Partitions of the outbox: made ahead of the rows, dropped behind them, and never before all that is in them is safe.
-@Suite("What an outbox keeps, and what it forgets")
+@Suite("What an outbox keeps, and what it forgets", .serialized)
 struct OutboxRetentionTests {
     /// An outbox whose partitions have ten rows each, and a store that knows it.
     private func small() async throws -> (outbox: TestOutbox, store: OutboxStore) {

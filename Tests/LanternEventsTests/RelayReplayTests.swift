@@ -7,16 +7,18 @@ import Testing
 @testable import LanternEvents
 
 /// What a source does when the collector of events acknowledges, and when it asks for events again.
-@Suite("A relay listens to the control topic")
+@Suite("A relay listens to the control topic", .serialized)
 struct RelayReplayTests {
     /// One partition: so what is sent later on the control topic is also heard later.
     private let transport = InProcessTransport(partitions: 1)
 
     private func tell(_ messages: ControlMessage...) async throws {
-        try await self.transport.produce(try messages.map { try $0.record(from: "/services/activity") })
+        try await self.transport.produce(try messages.map { try $0.record() })
     }
 
-    private func request(_ sequences: [Int64], source: String = ThingHappened.source, epoch: Int64 = 1) -> ControlMessage {
+    private func request(
+        _ sequences: [Int64], source: String = ThingHappened.source, epoch: Int64 = 1
+    ) -> ControlMessage {
         .replayRequested(source: source, epoch: epoch, missing: SequenceRanges(sequences))
     }
 
@@ -84,8 +86,12 @@ struct RelayReplayTests {
         try await outbox.append(ThingHappened.some(5))
         try await self.relaying(outbox, published: 5) {
             let hostile = KafkaRecord(
-                topic: ControlMessage.topic, value: Array(#"{"source":"/services/test","epoch":1,"ranges":[[-3,9]]}"#.utf8),
-                headers: [KafkaHeader("ce_type", "lantern.replay.requested.v1")]
+                topic: ControlMessage.topic,
+                value: Array(#"{"source":"/services/test","epoch":1,"ranges":[[-3,9]]}"#.utf8),
+                headers: [
+                    KafkaHeader("ce_source", ControlMessage.sender),
+                    KafkaHeader("ce_type", "lantern.replay.requested.v1"),
+                ]
             )
             try await self.transport.produce([hostile, KafkaRecord(topic: ControlMessage.topic, value: nil)])
             try await self.tell(
@@ -133,7 +139,8 @@ struct RelayReplayTests {
         // The oldest epoch first.
         let taken = (1...4).map { _ in queue.take(3) }
         #expect(taken.map { $0?.epoch } == [1, 2, 2, nil])
-        #expect(taken.map { $0?.ranges } == [SequenceRanges([9]), SequenceRanges([1, 2, 3]), SequenceRanges([4]), nil])
+        #expect(
+            taken.map { $0?.ranges } == [SequenceRanges([9]), SequenceRanges([1, 2, 3]), SequenceRanges([4]), nil])
         #expect(queue.isEmpty)
     }
 

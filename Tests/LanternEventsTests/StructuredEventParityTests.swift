@@ -87,7 +87,9 @@ struct StructuredEventParityTests {
         #expect(structured.contentBytes == binary.contentBytes)
     }
 
-    @Test("an event that came in structured mode can be sent on in binary mode, and is still the same", arguments: Self.cases)
+    @Test(
+        "an event that came in structured mode can be sent on in binary mode, and is still the same",
+        arguments: Self.cases)
     func sentOn(test: Case) throws {
         let event = try CloudEvents.event(try self.structured(test, numbers: true))
         #expect(try CloudEvents.event(CloudEvents.record(event, topic: "order.events.v1")) == event)

@@ -144,7 +144,9 @@ struct StructuredEventTests {
     @Test("extensions of every type are taken, with the text that the type system gives them")
     func extensions() throws {
         let event = try StructuredEvent(
-            Array(#"{\#(Self.required),"text":"x","yes":true,"no":false,"number":-7,"none":null}"#.utf8))
+            KafkaRecord(
+                topic: "t",
+                value: Array(#"{\#(Self.required),"text":"x","yes":true,"no":false,"number":-7,"none":null}"#.utf8)))
         #expect(event.text("text") == "x")
         #expect(event.text("number") == "-7")
         // CloudEvents 1.0.2, section "Type System": `true` and `false`.

@@ -85,7 +85,9 @@ struct TestConsumer: Sendable {
     func handleAll(of transport: InProcessTransport, round: Int64 = 1) async throws {
         let partitions = transport.count(of: ThingHappened.topic)
         try await transport.produce(
-            (0..<partitions).map { ThingHappened(thing: "end", number: round * 1_000 + Int64($0)).record(partition: $0) })
+            (0..<partitions).map {
+                ThingHappened(thing: "end", number: round * 1_000 + Int64($0)).record(partition: $0)
+            })
         try await wait(for: "the end of all partitions") {
             let rows = try await self.client.query(
                 """

@@ -30,6 +30,12 @@ struct TestOutbox: Sendable {
         return try rows.first?("published_through", as: Int64.self) ?? -1
     }
 
+    /// Of the leader; 0 before the first.
+    func term() async throws -> Int64 {
+        let rows = try await self.client.query("SELECT leader_term FROM outbox_head")
+        return try rows.first?("leader_term", as: Int64.self) ?? 0
+    }
+
     /// What the collector has acknowledged of an epoch.
     func acknowledged(epoch: Int64 = 1) async throws -> Int64? {
         let rows = try await self.client.query("SELECT sequence FROM outbox_acknowledged WHERE epoch = \(epoch)")

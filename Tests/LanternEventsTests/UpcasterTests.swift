@@ -18,7 +18,8 @@ struct UpcasterTests {
         static let type = EventType("test.person.named", version: 3)
         static let upcasters = [
             // In any order.
-            Upcaster(from: 2) { (old: NamedV2) -> Named in Named(first: old.first, last: old.last, language: "unknown") },
+            Upcaster(from: 2) { (old: NamedV2) -> Named in Named(first: old.first, last: old.last, language: "unknown")
+            },
             Upcaster(from: 1) { (old: NamedV1) -> NamedV2 in
                 let parts = old.name.split(separator: " ", maxSplits: 1).map { String($0) }
                 return NamedV2(first: parts.first ?? "", last: parts.count > 1 ? parts[1] : "")
@@ -64,7 +65,8 @@ struct UpcasterTests {
 
     @Test("what an upcaster writes is what the next one reads, also where it holds anything")
     func anyText() throws {
-        let name = try #require(String(data: try JSONEncoder().encode("\u{0}\"\\\u{2028}é🏮 von und zu"), encoding: .utf8))
+        let name = try #require(
+            String(data: try JSONEncoder().encode("\u{0}\"\\\u{2028}é🏮 von und zu"), encoding: .utf8))
         let named = try self.decode(#"{"name":\#(name)}"#, version: 1)
         #expect(named.first == "\u{0}\"\\\u{2028}é🏮")
         #expect(named.last == "von und zu")
@@ -77,7 +79,8 @@ struct UpcasterTests {
         #expect(try ThingHappened.decode(data, of: ThingHappened.type) == ThingHappened(thing: "a", number: 1))
     }
 
-    @Test("a newer version is refused, and by its own reason: it waits until it is understood", arguments: [4, 5, 1_000])
+    @Test(
+        "a newer version is refused, and by its own reason: it waits until it is understood", arguments: [4, 5, 1_000])
     func newer(version: Int) throws {
         let error = try #require(throws: EventError.self) {
             try self.decode(#"{"first":"Ada","last":"Lovelace","language":"en"}"#, version: version)

@@ -2,6 +2,7 @@ import HTTPTypes
 import Testing
 
 @testable import LanternHTTP
+@testable import LanternJSON
 
 @Suite("JSON syntax (RFC 8259)")
 struct JSONSyntaxTests {

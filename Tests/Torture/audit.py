@@ -25,6 +25,29 @@ class Audit:
         self.console.check(f"the timeline is complete {took:.1f} s after the load", not left, "; ".join(left))
         return took
 
+    def handled(self, orphaned: set[str], within: float, must: bool) -> None:
+        """order heard of each user who was disabled, and cancelled what the user had, once.
+
+        - must: Not where the broker lost data: what is sent again is what the timeline misses, not what others do.
+        """
+
+        def wrong() -> dict[str, int]:
+            counts = next(source for source in self.ledger.sources if source.service == "order").cancellations()
+            return {order: counts.get(order, 0) for order in orphaned if counts.get(order, 0) != 1}
+
+        fits = eventually(within if must else 5, lambda: not wrong(), pause=0.25)
+        left = {} if fits else wrong()
+        if must:
+            text = f"{len(orphaned)} orders of users who were disabled are cancelled, each once"
+            self.console.check(text, not left, few(left.items()))
+            return
+        twice = {order: count for order, count in left.items() if count > 1}
+        self.console.check("no order of a user who was disabled is cancelled twice", not twice, few(twice.items()))
+        if left:
+            self.console.note(
+                f"{len(left)} of {len(orphaned)} orders of users who were disabled are not cancelled: the broker lost what told of it"
+            )
+
     def run(self, first_index: int, in_order: bool) -> None:
         """All checks of the databases.
 

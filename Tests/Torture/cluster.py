@@ -14,7 +14,7 @@ from psql import Away, Session
 
 def tool(name: str) -> str:
     """A program of PostgreSQL: on the PATH, or where Debian hides it."""
-    folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[-2]), reverse=True)
+    folders = sorted(glob.glob("/usr/lib/postgresql/[0-9]*/bin"), key=lambda path: int(path.split("/")[-2]), reverse=True)
     found = shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", "/usr/bin:/bin")]))
     if not found:
         raise SystemExit(f"{name} is not installed: apt-get install postgresql-15")
@@ -90,16 +90,27 @@ class Cluster:
 
     def kill(self) -> None:
         """kill -9 of the server and of all its processes at once."""
-        if not self.part.alive:
-            return
-        self.part.doomed = True
-        family = [self.part.pid, *children(self.part.pid)]
-        for pid in family:
+        if self.part.alive:
+            self.part.doomed = True
+            self._signal(signal.SIGKILL)
+            self.part.kill()
+
+    def freeze(self) -> None:
+        """Nobody is answered, and nobody is told."""
+        if self.part.alive:
+            self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.part.alive:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        """To the server and all its processes; the server first, so that it starts no more of them."""
+        for pid in (self.part.pid, *children(self.part.pid)):
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
             except ProcessLookupError:
                 pass
-        self.part.kill()
 
 
 def _exists(user: str) -> bool:

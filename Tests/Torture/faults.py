@@ -96,7 +96,7 @@ def broker_away(scene: Scene, dice: random.Random) -> str:
     """Dead for a while; others die meanwhile."""
     away = dice.uniform(0.6, 1) * scene.broker_away
     end = time.monotonic() + away
-    scene.saw("acknowledged and unread, lost with the broker", max(0, scene.steps.unread()))
+    scene.saw("acknowledged by a broker that died, on no timeline yet", scene.steps.unread())
     scene.stand.broker.kill()
     others = []
     while (left := end - time.monotonic()) > 0:
@@ -141,21 +141,44 @@ def consumer_outlived(scene: Scene, dice: random.Random) -> str:
     part.thaw()
     told = ("partitions lost", "partitions revoked", "offsets were moved by another member")
     noticed = eventually(10, lambda: scene.said(part, since, *told))
-    scene.saw("a consumer came back from the dead", 1)
+    scene.saw("a consumer came back after its group went on without it")
     return f"{part.name}; frozen at: {hit}; {'it noticed' if noticed else 'it noticed nothing'}"
 
 
 def relay_deposed(scene: Scene, dice: random.Random) -> str:
-    """The leader is frozen, its sessions end, another leads; then it comes back with what it held."""
-    part, hit, detail = scene.steps.catch(dice.choice((steps.SEALED, steps.PUBLISHED)), dice)
+    return deposed(scene, dice, dice.choice((steps.SEALED, steps.PUBLISHED)), scene.steps.relay)
+
+
+def sealer_deposed(scene: Scene, dice: random.Random) -> str:
+    return deposed(scene, dice, steps.SEALING, scene.steps.sealer)
+
+
+def deposed(scene: Scene, dice: random.Random, step: str, leader: Callable[[], object]) -> str:
+    """A leader is frozen, its sessions end, another leads; then it comes back with what it held."""
+    part, hit, detail = scene.steps.catch(step, dice)
     try:
-        scene.steps.terminate("order", [part.name])
-        successor = eventually(10, lambda: scene.steps.relay() is scene.other(part))
+        scene.steps.terminate(part.name.split("-")[0], [part.name])
+        succeeded = eventually(10, lambda: leader() is scene.other(part))
         scene.pause(dice, 2.5)
     finally:
         part.thaw()
-    scene.saw("a relay came back from the dead", 1 if successor else 0)
-    return f"{part.name}; frozen at: {hit} ({detail}); {'another led meanwhile' if successor else 'nobody took over'}"
+    if succeeded:
+        scene.saw("a leader came back after another had led")
+    return f"{part.name}; frozen at: {hit} ({detail}); {'another led meanwhile' if succeeded else 'nobody took over'}"
+
+
+def postgres_frozen(scene: Scene, dice: random.Random) -> str:
+    """The server answers nobody; a service dies meanwhile, and its sessions stay."""
+    part = scene.steps.relay() or scene.stand.orders[0]
+    victim = dice.choice((part, dice.choice(scene.stand.activities)))
+    scene.stand.cluster.freeze()
+    try:
+        scene.pause(dice, 3)
+        scene.restart(dice, victim)
+        scene.pause(dice, 3)
+    finally:
+        scene.stand.cluster.thaw()
+    return f"{victim.name} died meanwhile"
 
 
 def duplicates(scene: Scene, dice: random.Random) -> str:
@@ -171,8 +194,8 @@ def reordered(scene: Scene, dice: random.Random) -> str:
     """While nobody reads, records come once more, the newest first, in the partition before or behind their own."""
     for part in scene.stand.activities:
         part.kill()
-    scene.pause(dice)
-    records = sorted(scene.steps.topic.newest(25), key=lambda record: record.header("ce_sequence"), reverse=True)
+    newest = eventually(8, lambda: scene.steps.topic.newest(25), pause=0.2)
+    records = sorted(newest, key=lambda record: record.header("ce_sequence"), reverse=True)
     shift = dice.choice((1, 3))
     sent = sum(scene.steps.topic.produce(record, (record.partition + shift) % 4) for record in records)
     for part in scene.stand.activities:
@@ -195,6 +218,8 @@ KEPT = [
     Fault("broker frozen, relay dies", True, broker_frozen),
     Fault("consumer outlived by its group", True, consumer_outlived),
     Fault("relay deposed", True, relay_deposed),
+    Fault("sealer deposed", True, sealer_deposed),
+    Fault("PostgreSQL frozen", True, postgres_frozen),
     Fault("duplicates", True, duplicates),
 ]
 

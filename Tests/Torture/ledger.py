@@ -62,6 +62,16 @@ class Source:
         )
         return [Recorded(row[0], int(row[1]), int(row[2]), row[3], row[4], int(row[5])) for row in rows]
 
+    def cancellations(self) -> dict[str, int]:
+        """How often each order was cancelled."""
+        rows = self.database.rows(
+            """
+            SELECT substr(subject, length('order/') + 1), count(*) FROM outbox
+            WHERE type = 'order.order.cancelled.v1' GROUP BY subject
+            """
+        )
+        return {order: int(count) for order, count in rows}
+
     def dead_letters(self) -> int:
         if self.service == "auth":
             return 0  # It consumes nothing.

@@ -31,7 +31,7 @@ class Scene:
             part.start()
 
     def restart_broker(self, dice: random.Random) -> None:
-        self.saw("acknowledged and unread, lost with the broker", max(0, self.steps.unread()))
+        self.saw("acknowledged by a broker that died, on no timeline yet", self.steps.unread())
         self.stand.broker.kill()
         self.pause(dice, 0.5)
         self.stand.start_broker()

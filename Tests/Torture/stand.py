@@ -123,6 +123,7 @@ class Stand:
 
     def revive(self, within: float = 90) -> list[str]:
         """Starts what is dead, thaws what is frozen, and waits; answers what is not ready then."""
+        self.cluster.thaw()
         for part in self.parts:
             part.thaw()
         if not self.cluster.part.alive and not self.cluster.start():

@@ -28,7 +28,7 @@ WANTED = tuple(step for step in STEPS if step != PARTLY)
 STATEMENTS = (
     (OFFSET_MOVED, ("UPDATE consumer_offset",)),
     (SEALING, ("FROM sealer_head", "UPDATE sealer_head", "DELETE FROM unsealed", "INTO leaf", "INTO source_")),
-    (INSERTED, ("INTO event_key", "JOIN event_key", "INTO entry", "INTO unsealed")),
+    (INSERTED, ("INTO event_key", "JOIN event_key", "INTO entry", "INTO unsealed", "COPY ")),
 )
 
 # Events that a relay sends at once.
@@ -158,10 +158,10 @@ class Steps:
     def unread(self) -> int:
         """Events that the brokers have acknowledged and the timeline does not hold."""
         published = self.head()[1]
-        found = self.activity.row(
-            "SELECT contiguous FROM source_completeness WHERE source = '/services/order' ORDER BY epoch DESC LIMIT 1"
+        held = self.activity.value(
+            "SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM source_state, unnest(held) AS r WHERE source = '/services/order'"
         )
-        return published - (int(found[0]) if found else 0)
+        return max(0, published - int(held))
 
     def terminate(self, database: str, names: list[str]) -> int:
         """Ends the sessions of replicas, as an administrator may at any time."""

@@ -74,6 +74,7 @@ class Torture:
         console.check("the database took every statement of the load", not appends.refused, appends.refused[:3])
         missing = self.stand.revive()
         console.check("everything is ready again", not missing, missing)
+        self.audit.handled(requests.orphaned, self.arguments.deadline, must=keeps)
         took = self.audit.settle(self.arguments.deadline)
         self.audit.run(first_index, in_order=keeps)
         self.audit.promised(requests.placed, requests.cancelled, requests.registered)

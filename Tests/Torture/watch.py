@@ -6,10 +6,12 @@ from console import Console
 from parts import Part
 from stand import Stand
 
-# Whatever dies around it, a service logs none of these, and PostgreSQL neither: statements wait in one order.
+# Whatever dies around it, a service logs none of these, and PostgreSQL neither.
 FATAL = re.compile(
-    rb'"level":"critical"|Fatal error|Swift runtime failure|\*\*\* Signal|\*\*\* Program crashed|AddressSanitizer|PANIC:|deadlock detected'
+    rb'"level":"critical"|Fatal error|Swift runtime failure|\*\*\* Signal|\*\*\* Program crashed|AddressSanitizer|PANIC:'
 )
+# Everybody locks in one order, also after somebody died.
+DEADLOCK = re.compile(rb"deadlock detected")
 
 
 class Watch:
@@ -26,12 +28,15 @@ class Watch:
             ended += part.ended_by_itself
             part.ended_by_itself = []
         self.console.check("no process ended by itself", not ended, ended)
-        lines = [(part.name, line) for part in self.stand.parts for line in self._fatal(part)]
-        self.console.check("nobody logged anything fatal", not lines, lines[:3])
+        logged = [(part.name, line) for part in self.stand.parts for line in self._fresh(part)]
+        for text, pattern in (("nobody logged anything fatal", FATAL), ("no statements waited in a circle", DEADLOCK)):
+            lines = [f"{name}: {line.decode(errors='replace')[:400]}" for name, line in logged if pattern.search(line)]
+            self.console.check(text, not lines, f"{len(lines)}, among them {lines[:3]}")
 
-    def _fatal(self, part: Part) -> list[str]:
+    def _fresh(self, part: Part) -> list[bytes]:
+        """Lines that were logged since the last look."""
         with open(part.log, "rb") as log:
             log.seek(self.read.get(part.name, 0))
             text = log.read()
         self.read[part.name] = self.read.get(part.name, 0) + len(text)
-        return [line.decode(errors="replace")[:500] for line in text.splitlines() if FATAL.search(line)]
+        return text.splitlines()

@@ -83,7 +83,7 @@ struct GapKeeper: Sendable {
 
     /// Not for ever: while the brokers are away the rest goes on.
     private func send(_ message: ControlMessage, _ producer: any EventProducer) async throws {
-        let record = try message.record(from: self.outbox.source)
+        let record = try message.record()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await producer.send([record]) }
             group.addTask {

@@ -4,14 +4,14 @@
 /// that takes them passes on what the next one refuses.
 public struct JSONSyntax {
     /// The first fault.
-    struct Fault: Error, Equatable {
-        var line: Int
+    public struct Fault: Error, Equatable {
+        public var line: Int
         /// In bytes, from 1.
-        var column: Int
-        var message: String
+        public var column: Int
+        public var message: String
     }
 
-    static let maximumDepth = 128
+    public static let maximumDepth = 128
 
     private let bytes: [UInt8]
     private var index = 0
@@ -25,7 +25,8 @@ public struct JSONSyntax {
         return true
     }
 
-    static func check(_ bytes: [UInt8]) throws(Fault) {
+    /// - Throws: The first fault.
+    public static func check(_ bytes: [UInt8]) throws(Fault) {
         var syntax = JSONSyntax(bytes)
         try syntax.value(depth: 0)
         syntax.skipSpace()
