@@ -318,13 +318,15 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternKafkaTests", dependencies: ["LanternKafka", "LanternKafkaTesting", "TestSupport", logging],
+            name: "LanternKafkaTests",
+            dependencies: ["CRDKafka", "LanternKafka", "LanternKafkaTesting", "TestSupport", logging, metrics],
             swiftSettings: settings
         ),
         .testTarget(
             name: "LanternHTTPTests",
             dependencies: [
-                "LanternHTTP", "LanternJSON", "LanternMetrics", "LanternTracing", hummingbird, httpClient, httpTypes, lifecycle,
+                "LanternHTTP", "LanternJSON", "LanternMetrics", "LanternTracing", hummingbird, httpClient, httpTypes,
+                lifecycle,
                 logging, metrics, nioCore, nioHTTP1, tracing,
             ],
             swiftSettings: settings
@@ -359,7 +361,8 @@ let package = Package(
             dependencies: ["CLibPQ", "Lantern", "LanternPostgres", "OrderService", httpTypes, nioCore],
             swiftSettings: settings),
         .testTarget(
-            name: "ActivityServiceTests", dependencies: ["ActivityService", "Lantern", crypto], swiftSettings: settings),
+            name: "ActivityServiceTests", dependencies: ["ActivityService", "Lantern", "TestSupport", crypto],
+            swiftSettings: settings),
         .testTarget(
             name: "PlatformTests",
             dependencies: [

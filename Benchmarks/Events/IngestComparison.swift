@@ -34,7 +34,8 @@ enum IngestComparison {
         let count = Double(Self.count)
         Comparison(
             name: "ingest", ours: result.ours / count * 1e6, baseline: result.theirs / count * 1e6, unit: "µs",
-            what: "COPY of the same rows, an event; bar: at least 0.5 times as many; \(Int(count / result.ours)) a second"
+            what:
+                "COPY of the same rows, an event; bar: at least 0.5 times as many; \(Int(count / result.ours)) a second"
                 + " and \(Int(count / result.theirs)); \(result.spread)"
         ).report()
         client.close()
@@ -50,7 +51,9 @@ enum IngestComparison {
                 dataContentType: "application/json", epoch: 1, sequence: Int64(number + 1), partitionKey: key,
                 actor: EventActor(id: "0198a4b2-7c00-7000-8000-000000000002", type: "user", ip: "127.0.0.1"),
                 outcome: .success, traceparent: "00-\(trace)-\(trace.suffix(16))-01",
-                data: Array(#"{"customer_id":"0198a4b2-7c00-7000-8000-000000000002","lines":[{"name":"Storm lantern","quantity":2}],"number":\#(number)}"#.utf8)
+                data: Array(
+                    #"{"customer_id":"0198a4b2-7c00-7000-8000-000000000002","lines":[{"name":"Storm lantern","quantity":2}],"number":\#(number)}"#
+                        .utf8)
             )
             return CloudEvents.record(event, topic: EventsBenchmark.topic)
         }
@@ -100,7 +103,10 @@ enum IngestComparison {
         }
         let buffers = transactions.joined().map { bytes -> UnsafeMutablePointer<CChar> in
             let memory = UnsafeMutablePointer<CChar>.allocate(capacity: max(1, bytes.count))
-            bytes.withUnsafeBytes { UnsafeMutableRawPointer(memory).copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes.count) }
+            bytes.withUnsafeBytes {
+                UnsafeMutableRawPointer(memory).copyMemory(
+                    from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes.count)
+            }
             return memory
         }
         defer {

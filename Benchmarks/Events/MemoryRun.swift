@@ -62,7 +62,8 @@ enum MemoryRun {
         Comparison(
             name: "memory-over-a-million", ours: Double(late) / 1_048_576, baseline: Double(early) / 1_048_576,
             unit: "MiB",
-            what: "resident after 1,000,000 events and after 100,000; \(Int(Double(Self.count) / seconds)) a second from"
+            what:
+                "resident after 1,000,000 events and after 100,000; \(Int(Double(Self.count) / seconds)) a second from"
                 + " append to timeline, appending included"
         ).report()
         source.close()

@@ -29,7 +29,8 @@ enum RelayComparison {
         let count = Double(Self.count)
         Comparison(
             name: "relay", ours: result.ours / count * 1e6, baseline: result.theirs / count * 1e6, unit: "µs",
-            what: "the same loop in C, an event; bar: at least 0.5 times as many; \(Int(count / result.ours)) a second and"
+            what:
+                "the same loop in C, an event; bar: at least 0.5 times as many; \(Int(count / result.ours)) a second and"
                 + " \(Int(count / result.theirs)); with sealing \(Int(count / whole)) a second; \(result.spread)"
         ).report()
         client.close()

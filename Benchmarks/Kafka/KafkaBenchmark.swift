@@ -31,7 +31,9 @@ enum KafkaBenchmark {
         KafkaConfiguration(
             bootstrapServers: servers,
             // As the baseline: where the queue is full librdkafka 2.0 rests for a second, which is all that would be measured.
-            properties: ["fetch.wait.max.ms": "10", "queued.max.messages.kbytes": "1000000", "queued.min.messages": "1000000"],
+            properties: [
+                "fetch.wait.max.ms": "10", "queued.max.messages.kbytes": "1000000", "queued.min.messages": "1000000",
+            ],
             clientID: "bench")
     }
 
@@ -92,7 +94,8 @@ enum KafkaBenchmark {
         Comparison(
             name: "produce-one-by-one", ours: result.ours / Double(count) * 1e6,
             baseline: result.theirs / Double(count) * 1e6, unit: "µs",
-            what: "the same loop in C, to acknowledgement, \(Self.size) B; bar: at most 3 times as long; \(result.spread)"
+            what:
+                "the same loop in C, to acknowledgement, \(Self.size) B; bar: at most 3 times as long; \(result.spread)"
         ).report()
     }
 
@@ -115,7 +118,8 @@ enum KafkaBenchmark {
         }
         let count = Double(tasks * each)
         Comparison(
-            name: "produce-512-tasks", ours: result.ours / count * 1e9, baseline: result.theirs / count * 1e9, unit: "ns",
+            name: "produce-512-tasks", ours: result.ours / count * 1e9, baseline: result.theirs / count * 1e9,
+            unit: "ns",
             what: "C with 512 in flight; bar: at least 0.6 times as many; \(Int(count / result.ours)) a second"
                 + " and \(Int(count / result.theirs)); \(result.spread)"
         ).report()
@@ -132,7 +136,8 @@ enum KafkaBenchmark {
         Comparison(
             name: "produce-batches-of-512", ours: batched.ours / count * 1e9, baseline: batched.theirs / count * 1e9,
             unit: "ns",
-            what: "C with 512 in flight; \(Int(count / batched.ours)) a second and \(Int(count / batched.theirs)); \(batched.spread)"
+            what:
+                "C with 512 in flight; \(Int(count / batched.ours)) a second and \(Int(count / batched.theirs)); \(batched.spread)"
         ).report()
     }
 

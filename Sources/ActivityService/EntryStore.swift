@@ -38,7 +38,8 @@ enum EntryStore {
     }
 
     private static let columns = [
-        "id", "time", "ahead", "tenant", "service", "source", "event_id", "epoch", "sequence", "type", "action", "actor_id",
+        "id", "time", "ahead", "tenant", "service", "source", "event_id", "epoch", "sequence", "type", "action",
+        "actor_id",
         "actor_type", "actor_ip", "target_type", "target_id", "target_version", "outcome", "trace_id", "span_id",
         "content_type", "data", "data_is_json", "data_salt", "personal_salt", "topic", "partition", "record_offset",
     ]

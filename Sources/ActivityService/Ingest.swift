@@ -95,7 +95,9 @@ package struct Ingest: RecordHandler {
 
     package func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
         // A sequence that was put aside is accounted for: it is no gap. But nobody speaks for another source.
-        guard error.code != .sourceMismatch, let event = try? CloudEvents.event(record), event.sequence != nil else { return }
+        guard error.code != .sourceMismatch, let event = try? CloudEvents.event(record), event.sequence != nil else {
+            return
+        }
         try await EntryStore.handToSealer(dead: event, in: tx)
     }
 

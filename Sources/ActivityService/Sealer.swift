@@ -21,6 +21,7 @@ struct Sealer: Service {
             try await cancelWhenGracefulShutdown {
                 var attempt = 0
                 while true {
+                    let began = ContinuousClock.now
                     do {
                         try await AdvisoryLock(client: self.direct, name: "lantern-sealer").withLock {
                             try await self.lead()
@@ -28,7 +29,8 @@ struct Sealer: Service {
                     } catch is CancellationError where Task.isCancelled {
                         throw CancellationError()
                     } catch {
-                        attempt += 1
+                        // Whoever led for a while begins to count anew.
+                        attempt = ContinuousClock.now - began > .seconds(30) ? 1 : attempt + 1
                         if attempt.nonzeroBitCount == 1 {
                             self.logger.warning(
                                 "the sealer cannot work", error: error, metadata: ["attempt": "\(attempt)"])

@@ -166,17 +166,26 @@ struct SealerStore: Sendable {
                 return ("entry_y\(index / 12)m\(padded)", "\(index / 12)-\(padded)-01")
             }
             let (name, from) = first(offset)
+            let end = first(offset + 1).day
             let exists = try await self.database.query("SELECT to_regclass(\(name)) IS NOT NULL AS found")
             if try exists.first?("found", as: Bool.self) ?? false { continue }
             do {
-                try await self.database.query(
-                    SQL(
-                        unchecked: """
-                            CREATE TABLE \(name) PARTITION OF entry
-                            FOR VALUES FROM ('\(from)T00:00:00Z') TO ('\(first(offset + 1).day)T00:00:00Z')
-                            """)
-                )
-            } catch let error as PostgresError where error.code == .checkViolation || error.sqlState == "42P07" {
+                try await self.database.transaction { tx in
+                    // Made by itself and attached, so that others insert meanwhile.
+                    try await tx.query("SET LOCAL lock_timeout = '500ms'")
+                    try await tx.query(
+                        SQL(unchecked: "CREATE TABLE \(name) (LIKE entry INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
+                    try await tx.query(
+                        SQL(
+                            unchecked: """
+                                ALTER TABLE entry ATTACH PARTITION \(name)
+                                FOR VALUES FROM ('\(from)T00:00:00Z') TO ('\(end)T00:00:00Z')
+                                """)
+                    )
+                }
+            } catch let error as PostgresError
+                where error.code == .checkViolation || ["42P07", "42P17", "55P03"].contains(error.sqlState)
+            {
                 // Entries of the month are in the default partition already, and stay there; or another replica was faster.
                 continue
             }

@@ -44,7 +44,8 @@ struct SourceStore: Sendable {
               FROM source_completeness
             )
             SELECT DISTINCT ON (source) source, epoch, announced, contiguous, dead_count AS dead, events, duplicates,
-              (sum(missing_count) OVER source)::bigint AS gaps, (sum(diverged_count) OVER source)::bigint AS diverged,
+              least(sum(missing_count) OVER source, 9223372036854775807)::bigint AS gaps,
+              least(sum(diverged_count) OVER source, 9223372036854775807)::bigint AS diverged,
               coalesce(extract(epoch FROM clock_timestamp() - last_time), 0)::float8 AS age
             FROM counted
             WINDOW source AS (PARTITION BY source)

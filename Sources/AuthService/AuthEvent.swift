@@ -76,7 +76,9 @@ struct SessionStarted: DomainEvent {
 
 /// Somebody tried to log in and was refused.
 struct SessionRefused: DomainEvent {
-    enum Reason: String, CaseIterable, Codable { case unknownUser = "unknown_user", wrongPassword = "wrong_password", disabled }
+    enum Reason: String, CaseIterable, Codable {
+        case unknownUser = "unknown_user", wrongPassword = "wrong_password", disabled
+    }
 
     static let type = EventType("auth.session.refused", version: 1)
     var sessionID: SessionID

@@ -55,7 +55,8 @@ public enum MetricCatalogue {
             ]
         ),
         MetricDeclaration(
-            "lantern_kafka_rebalances_total", .counter, "Times that partitions were assigned to this member of a group.",
+            "lantern_kafka_rebalances_total", .counter,
+            "Times that partitions were assigned to this member of a group.",
             labels: ["messaging_consumer_group_name"]
         ),
         MetricDeclaration(

@@ -34,12 +34,13 @@ public final class DeadLetterPublisher: Service {
             try await cancelWhenGracefulShutdown {
                 var attempt = 0
                 while true {
+                    let began = ContinuousClock.now
                     do {
                         try await self.lock.withLock(retry: .seconds(5)) { try await self.lead() }
                     } catch is CancellationError where Task.isCancelled {
                         throw CancellationError()
                     } catch {
-                        attempt += 1
+                        attempt = ContinuousClock.now - began > .seconds(30) ? 1 : attempt + 1
                         self.logger.debug("dead letters cannot be published", error: error)
                     }
                     try await Task.sleep(for: .milliseconds(min(10_000, 500 << min(attempt, 5))))

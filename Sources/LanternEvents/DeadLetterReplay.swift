@@ -30,6 +30,7 @@ public struct DeadLetterReplay: Sendable {
     @TaskLocal static var isRunning = false
 
     private struct DryRun: Error {}
+    private struct AuditFailure: Error { var cause: any Error }
 
     private let database: PostgresClient
     private let consumer: String
@@ -68,14 +69,21 @@ public struct DeadLetterReplay: Sendable {
                     """
                 )
                 try await self.handle(letter, in: tx)
-                try await audit(letter, tx)
-                if dryRun { throw DryRun() }
+                do { try await audit(letter, tx) } catch { throw AuditFailure(cause: error) }
+                if dryRun {
+                    // What a COMMIT would refuse is told as well.
+                    try await tx.query("SET CONSTRAINTS ALL IMMEDIATE")
+                    throw DryRun()
+                }
                 return .replayed
             }
             if case .replayed = outcome { self.handler.committed() }
             return outcome
         } catch is DryRun {
             return .replayed
+        } catch let failure as AuditFailure {
+            // Not the letter's fault.
+            throw failure.cause
         } catch {
             guard let failure = Self.failure(error) else { throw error }
             if !dryRun { try await self.count(failure, id) }
@@ -132,7 +140,7 @@ public struct DeadLetterReplay: Sendable {
     private func count(_ error: EventError, _ id: UUID) async throws {
         try await self.database.query(
             """
-            UPDATE dead_letter SET replays = replays + 1, error = \(error.message), reason = \(error.code.rawValue)
+            UPDATE dead_letter SET replays = replays + 1, error = \(error.message.replacing("\0", with: "\u{FFFD}")), reason = \(error.code.rawValue)
             WHERE id = \(id) AND state IN ('new', 'parked')
             """
         )

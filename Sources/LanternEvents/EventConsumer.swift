@@ -88,7 +88,9 @@ public final class EventConsumer: Service {
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             do {
                 if isBehind {
-                    // What was in hand when it failed is not done: reading on would skip it.
+                    // What was in hand when it failed is not done: reading on would skip it. The topic may have been made
+                    // anew just then, so the record before is looked at again.
+                    progress = progress.mapValues { PartitionProgress(stored: $0.stored, lastID: $0.lastID) }
                     try consumer.seek(self.positions(progress))
                     isBehind = false
                 }
@@ -300,9 +302,12 @@ public final class EventConsumer: Service {
         case let error as PostgresError:
             if error.isDataError { return .poison(EventError(code: .storeRefused, message: error.description)) }
             switch error.code {
-            case .server, .decoding, .migration:
+            // Also a statement that takes too long, which its record may be the reason of.
+            case .server, .decoding, .migration, .wrongMethod, .pooled:
                 return .retry(EventError(code: .storeRefused, message: error.description))
-            case .cancelled: return Task.isCancelled ? .stop : .wait
+            case .cancelled:
+                return Task.isCancelled
+                    ? .stop : .retry(EventError(code: .storeRefused, message: error.description))
             default: return .wait
             }
         case is DecodingError:

@@ -56,7 +56,8 @@ public struct EventEnvelope: Sendable, Equatable {
         bytes.reserveCapacity(256 + self.data.count)
         for field in [
             self.id, self.source, self.type, self.time?.description ?? "", self.subject ?? "",
-            self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type, self.outcome.rawValue,
+            self.subjectVersion.map(String.init) ?? "", self.tenant, self.actor.id, self.actor.type,
+            self.outcome.rawValue,
         ] { LengthPrefixed.append(field.utf8, to: &bytes) }
         LengthPrefixed.append(self.data, to: &bytes)
         return bytes

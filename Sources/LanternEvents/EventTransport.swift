@@ -75,19 +75,25 @@ public struct KafkaTransport: EventTransport {
     }
 
     public func makeReader(of topic: String, _ name: String, logger: Logger) async throws -> any EventReader {
-        let producer = try KafkaProducer(configuration: self.configuration(name), logger: logger)
-        let count: Int32
+        let admin = try KafkaAdmin(configuration: self.configuration(name), logger: logger)
+        let positions: [KafkaPosition]
         do {
-            count = try await producer.partitionCount(of: topic)
+            positions = try await Self.ends(of: topic, admin)
         } catch {
-            await producer.close(deadline: .zero)
+            await admin.close()
             throw error
         }
-        await producer.close(deadline: .zero)
-        return try KafkaConsumer(
-            configuration: self.configuration(name),
-            reading: (0..<count).map { KafkaPosition(KafkaPartition(topic: topic, partition: $0), .latest) },
-            logger: logger
-        )
+        await admin.close()
+        return try KafkaConsumer(configuration: self.configuration(name), reading: positions, logger: logger)
+    }
+
+    /// Where the partitions end now. A consumer that is told to begin at the end finds out later where that is.
+    private static func ends(of topic: String, _ admin: KafkaAdmin) async throws -> [KafkaPosition] {
+        var positions: [KafkaPosition] = []
+        for number in 0..<(try await admin.partitionCount(of: topic)) {
+            let partition = KafkaPartition(topic: topic, partition: number)
+            positions.append(KafkaPosition(partition, .at(try await admin.offsets(of: partition).upperBound)))
+        }
+        return positions
     }
 }

@@ -19,6 +19,12 @@ public final class InProcessTransport: EventTransport {
         var nextMember = 0
         /// Who has each partition of a group, from when it heard of it until it gave it up.
         var owners: [Owned: Int] = [:]
+
+        func log(_ partition: KafkaPartition) -> Partition? {
+            guard let partitions = self.topics[partition.topic], partitions.indices.contains(Int(partition.partition))
+            else { return nil }
+            return partitions[Int(partition.partition)]
+        }
     }
 
     private struct Owned: Hashable {
@@ -104,7 +110,7 @@ public final class InProcessTransport: EventTransport {
     /// Records from an offset on, and that offset as it is: one that is not there any more, or not yet, is the earliest.
     func read(_ partition: KafkaPartition, from offset: Int64, maximum: Int) -> ArraySlice<KafkaRecord> {
         self.state.withLock { state in
-            guard let log = state.topics[partition.topic]?[Int(partition.partition)] else { return [] }
+            guard let log = state.log(partition) else { return [] }
             let start = offset < log.first || offset > log.next ? log.first : offset
             let index = Int(start - log.first)
             return log.records[index..<min(log.records.count, index + maximum)]
@@ -112,7 +118,7 @@ public final class InProcessTransport: EventTransport {
     }
 
     func end(of partition: KafkaPartition) -> Int64 {
-        self.state.withLock { $0.topics[partition.topic]?[Int(partition.partition)].next ?? 0 }
+        self.state.withLock { $0.log(partition)?.next ?? 0 }
     }
 
     // MARK: - Groups
@@ -149,8 +155,7 @@ public final class InProcessTransport: EventTransport {
     /// Shares the partitions of each group among its members; one that moves is given up by its owner before it is
     /// assigned to another, as in Kafka's cooperative protocol.
     private func rebalance() {
-        let (revoked, assigned) = self.state.withLock {
-            state -> ([(InProcessReader, [KafkaPartition])], [(InProcessReader, [KafkaPartition])]) in
+        self.state.withLock { state in
             var revoked: [(InProcessReader, [KafkaPartition])] = []
             var assigned: [(InProcessReader, [KafkaPartition])] = []
             let groups = Set(state.members.values.compactMap { $0.membership?.group })
@@ -178,10 +183,10 @@ public final class InProcessTransport: EventTransport {
                     assigned.append((member, coming))
                 }
             }
-            return (revoked, assigned)
+            // Under the lock, so that two rebalances are told in their order; a reader calls back without its own.
+            for (reader, partitions) in revoked { reader.revoke(partitions) }
+            for (reader, partitions) in assigned { reader.tell(.assigned(partitions)) }
         }
-        for (reader, partitions) in revoked { reader.revoke(partitions) }
-        for (reader, partitions) in assigned { reader.tell(.assigned(partitions)) }
     }
 }
 

@@ -91,6 +91,7 @@ public final class OutboxRelay: Service {
     private func leadForever() async {
         var attempt = 0
         while !Task.isCancelled, !self.isDraining {
+            let began = ContinuousClock.now
             do {
                 try await self.lock.withLock { try await self.lead() }
             } catch is CancellationError {
@@ -98,7 +99,8 @@ public final class OutboxRelay: Service {
             } catch let error as EventError where error.code == .lostLeadership {
                 self.logger.notice("leadership passed to another relay")
             } catch {
-                attempt += 1
+                // Whoever led for a while begins to count anew.
+                attempt = ContinuousClock.now - began > .seconds(30) ? 1 : attempt + 1
                 // The first failures of an outage say it all; the log must not fill while it lasts.
                 if attempt.nonzeroBitCount == 1 {
                     self.logger.warning("the relay cannot work", error: error, metadata: ["attempt": "\(attempt)"])
@@ -232,7 +234,7 @@ public final class OutboxRelay: Service {
                         self.logger.info("outbox partitions dropped", metadata: ["partitions": "\(names)"])
                     }
                 }
-            } catch let error as PostgresError where error.code != .cancelled {
+            } catch  where !Task.isCancelled {
                 // The leader's own statements say what is wrong.
                 self.logger.debug("the outbox cannot be measured", error: error)
             }

@@ -12,22 +12,33 @@ extension OutboxStore {
             // Rows that were faster than this are in the default partition, and then PostgreSQL refuses: they stay there.
             do {
                 try await self.database.transaction { tx in
+                    // A partition that is made by itself and attached lets others append meanwhile; one that is created in
+                    // place would wait for every open transaction, and everybody behind it.
+                    try await tx.query("SET LOCAL lock_timeout = '500ms'")
                     try await tx.query(
-                        SQL(
-                            unchecked: """
-                                CREATE TABLE \(name) PARTITION OF outbox
-                                FOR VALUES FROM (\(from)) TO (\(from + self.rowsPerPartition))
-                                """)
-                    )
+                        SQL(unchecked: "CREATE TABLE \(name) (LIKE outbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
                     // Unique only within a partition, which is all that PostgreSQL offers; the head's lock does the rest.
                     try await tx.query(
                         SQL(unchecked: "CREATE UNIQUE INDEX \(name)_sequence_key ON \(name) (epoch, sequence)")
                     )
+                    try await tx.query(
+                        SQL(
+                            unchecked: """
+                                ALTER TABLE outbox ATTACH PARTITION \(name)
+                                FOR VALUES FROM (\(from)) TO (\(from + self.rowsPerPartition))
+                                """)
+                    )
                 }
-            } catch let error as PostgresError where error.code == .checkViolation || error.sqlState == "42P07" {
+            } catch let error as PostgresError where Self.isHarmless(error) {
                 continue
             }
         }
+    }
+
+    /// Rows were faster than their partition and stay in the default one; another replica was faster; somebody holds a lock:
+    /// then the next round comes in a second.
+    private static func isHarmless(_ error: PostgresError) -> Bool {
+        error.code == .checkViolation || ["42P07", "42P17", "55P03"].contains(error.sqlState)
     }
 
     /// What the collector says it has of this source. Never goes back.
@@ -74,15 +85,32 @@ extension OutboxStore {
                 """
             )
             guard try kept.first?("found", as: Bool.self) == false else { break }
-            try await self.database.transaction { tx in
-                // Appending waits while the partition goes: no longer than anybody would notice.
-                try await tx.query("SET LOCAL lock_timeout = '1s'")
-                // Digits, as the pattern above says.
-                try await tx.query(SQL(unchecked: "DROP TABLE outbox_p\(number)"))
+            do {
+                guard try await self.drop(number) else { break }
+            } catch let error as PostgresError where Self.isHarmless(error) {
+                break
             }
             dropped.append(try row("name"))
         }
         return dropped
+    }
+
+    /// Drops a partition unless something came into it since it was looked at: a transaction that was open then.
+    /// Appending waits meanwhile, no longer than anybody would notice; both questions are answered by an index.
+    private func drop(_ number: Int64) async throws -> Bool {
+        try await self.database.transaction { tx in
+            try await tx.query("SET LOCAL lock_timeout = '1s'")
+            try await tx.query("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+            // Digits, as the pattern above says.
+            let part = "outbox_p\(number)"
+            var newcomers = SQL(unchecked: "SELECT EXISTS (SELECT FROM \(part) WHERE sequence IS NULL) OR EXISTS (")
+            newcomers.append(
+                SQL(unchecked: "SELECT FROM \(part) AS o JOIN outbox_acknowledged AS a ON a.epoch = o.epoch"))
+            newcomers.append(" WHERE a.source = \(self.source) AND o.sequence > a.sequence) AS found")
+            guard try await tx.query(newcomers).first?("found", as: Bool.self) == false else { return false }
+            try await tx.query(SQL(unchecked: "DROP TABLE \(part)"))
+            return true
+        }
     }
 
     /// Bytes of the outbox with its indexes.

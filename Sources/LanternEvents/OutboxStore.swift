@@ -20,10 +20,13 @@ struct OutboxStore: Sendable {
     @discardableResult
     func takeOver(newEpoch: Bool = false) async throws -> Leadership {
         try await self.database.transaction { tx in
+            // The timeline of what is written now: that of the last checkpoint stays the old one for a while after a
+            // failover.
             let system = try await tx.query(
                 """
-                SELECT s.system_identifier, c.timeline_id::bigint AS timeline
-                FROM pg_control_system() s, pg_control_checkpoint() c
+                SELECT system_identifier,
+                  ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint AS timeline
+                FROM pg_control_system()
                 """
             )
             guard let row = system.first else { throw PostgresError(code: .server, message: "no control data") }
@@ -156,11 +159,13 @@ struct OutboxStore: Sendable {
     private func event(_ row: PostgresRow, epoch: Int64) throws -> (topic: String, event: EventEnvelope) {
         // In the order of `columns`: looking each up by its name would cost as much as decoding it.
         let (
-            sequence, id, topic, key, type, time, subject, subjectVersion, dataSchema, contentType, data, tenant, actorID,
+            sequence, id, topic, key, type, time, subject, subjectVersion, dataSchema, contentType, data, tenant,
+            actorID,
             actorType, actorIP, outcome, traceparent, tracestate, baggage
         ) = try row.decode(
             Int64.self, UUID.self, String.self, String.self, String.self, Timestamp.self, String.self, Int64.self,
-            String?.self, String.self, PostgresBytes.self, String.self, String.self, String.self, String?.self, String.self,
+            String?.self, String.self, PostgresBytes.self, String.self, String.self, String.self, String?.self,
+            String.self,
             String?.self, String?.self, String?.self
         )
         let event = EventEnvelope(
@@ -202,5 +207,13 @@ struct OutboxStore: Sendable {
         )
         guard let row = rows.first else { return (0, 0) }
         return (try row("pending"), max(0, try row("age")))
+    }
+
+    /// The highest number of an epoch that is still in the outbox; 0 where none is. Relies on `outbox_sequence`.
+    func lastSequence(of epoch: Int64) async throws -> Int64 {
+        let rows = try await self.database.query(
+            "SELECT coalesce(max(sequence), 0) AS last FROM outbox WHERE epoch = \(epoch)"
+        )
+        return try rows.first?("last", as: Int64.self) ?? 0
     }
 }

@@ -95,7 +95,9 @@ struct RelayTerm {
 
     /// Sends again what was asked for, byte for byte as before, no faster than the settings say.
     private mutating func replay() async throws {
-        guard ContinuousClock.now >= self.nextReplay,
+        guard ContinuousClock.now >= self.nextReplay, let oldest = self.replays.epoch else { return }
+        self.replays.clip(oldest, to: try await self.store.lastSequence(of: oldest))
+        guard
             let (epoch, ranges) = self.replays.take(min(self.settings.batchSize, self.settings.replayRate))
         else { return }
         let events = try await self.store.sealed(epoch: epoch, in: ranges)

@@ -24,6 +24,21 @@ final class ReplayQueue: Sendable {
         if isAdded { self.wake.signal() }
     }
 
+    /// The oldest epoch of which something is asked for.
+    var epoch: Int64? { self.missing.withLock { $0.keys.min() } }
+
+    /// Forgets what no event ever had as its number.
+    func clip(_ epoch: Int64, to last: Int64) {
+        self.missing.withLock { missing in
+            guard let ranges = missing[epoch] else { return }
+            var clipped = SequenceRanges()
+            for range in ranges.ranges where range.lowerBound <= last {
+                clipped.insert(range.lowerBound...min(last, range.upperBound))
+            }
+            missing[epoch] = clipped.isEmpty ? nil : clipped
+        }
+    }
+
     /// The lowest numbers of the oldest epoch.
     func take(_ limit: Int) -> (epoch: Int64, ranges: SequenceRanges)? {
         self.missing.withLock { missing in

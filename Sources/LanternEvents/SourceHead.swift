@@ -42,8 +42,15 @@ public struct SourceHead: Codable, Sendable, Equatable {
     /// The head that a record carries; `nil` where it carries something else.
     public init?(_ record: KafkaRecord) {
         guard record.header("ce_type") == Self.type, let value = record.value,
-            let head = try? JSONDecoder().decode(SourceHead.self, from: Data(value)), head.sequence >= 0, head.epoch > 0
+            let head = try? JSONDecoder().decode(SourceHead.self, from: Data(value)), head.isPossible
         else { return nil }
         self = head
+    }
+
+    /// One that a source can mean: whoever writes to a topic could write anything, and nothing must break by it.
+    private var isPossible: Bool {
+        guard self.epoch > 0, (0..<Int64.max).contains(self.sequence), self.partitions > 0 else { return false }
+        guard let previous else { return true }
+        return previous.epoch > 0 && previous.epoch < self.epoch && (0..<Int64.max).contains(previous.sequence)
     }
 }

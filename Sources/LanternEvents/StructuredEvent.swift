@@ -35,7 +35,8 @@ struct StructuredEvent: EventAttributes {
             place.flatMap { bytes[$0].elementsEqual("null".utf8) ? nil : $0 }
         }
         if let encoded = isThere(encoded) {
-            guard isThere(data) == nil, let text = JSONMembers.text(bytes[encoded]), let decoded = Data(base64Encoded: text)
+            guard isThere(data) == nil, let text = JSONMembers.text(bytes[encoded]),
+                let decoded = Data(base64Encoded: text)
             else {
                 throw EventError(
                     code: .invalidAttribute, message: "data_base64 is not base64, or stands beside data")

@@ -59,6 +59,14 @@ public final class KafkaAdmin: Sendable {
         try await self.topics().first { $0.name == name }
     }
 
+    /// The number of partitions of a topic, which is created where the broker does that by itself.
+    /// - Throws: ``KafkaError``.
+    public func partitionCount(of topic: String) async throws -> Int32 {
+        try await self.handle.blocking("lantern-admin") { handle in
+            try KafkaMetadata.partitionCount(of: topic, handle: handle)
+        }
+    }
+
     /// Creates a topic.
     /// - Returns: `false` where it exists already; it is left as it is then.
     /// - Throws: ``KafkaError``, with what the broker said. librdkafka's mock cluster never answers, which is `retriable`.

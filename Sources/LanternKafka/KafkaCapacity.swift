@@ -63,10 +63,13 @@ final class KafkaCapacity: Sendable {
                 if let outcome { continuation.resume(with: outcome) }
             }
         } onCancel: {
-            self.state.withLock { state -> Waiter? in
-                guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil }
-                return state.waiters.remove(at: index)
-            }?.continuation.resume(throwing: CancellationError())
+            let (cancelled, ready) = self.state.withLock { state -> (Waiter?, [Waiter]) in
+                guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return (nil, []) }
+                // It may have kept others waiting for whom there is room.
+                return (state.waiters.remove(at: index), self.grant(&state))
+            }
+            cancelled?.continuation.resume(throwing: CancellationError())
+            for waiter in ready { waiter.continuation.resume() }
         }
     }
 
@@ -74,15 +77,20 @@ final class KafkaCapacity: Sendable {
         let ready = self.state.withLock { state -> [Waiter] in
             state.records -= 1
             state.bytes -= bytes
-            var ready: [Waiter] = []
-            while let first = state.waiters.first, self.fits(first.bytes, state) {
-                state.records += 1
-                state.bytes += first.bytes
-                ready.append(state.waiters.removeFirst())
-            }
-            return ready
+            return self.grant(&state)
         }
         for waiter in ready { waiter.continuation.resume() }
+    }
+
+    /// Those at the front for whom there is room now.
+    private func grant(_ state: inout State) -> [Waiter] {
+        var ready: [Waiter] = []
+        while let first = state.waiters.first, self.fits(first.bytes, state) {
+            state.records += 1
+            state.bytes += first.bytes
+            ready.append(state.waiters.removeFirst())
+        }
+        return ready
     }
 
     private func fits(_ bytes: Int, _ state: State) -> Bool {

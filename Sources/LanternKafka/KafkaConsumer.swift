@@ -98,8 +98,11 @@ public final class KafkaConsumer: Sendable {
         let raw = try configuration.make(defaults: [
             "group.id": group,
             "auto.offset.reset": "earliest",
-            // Committed by the caller, after its work.
-            "enable.auto.commit": "false",
+            // What the caller says is done is stored, and committed by librdkafka each second, when partitions go, and at close;
+            // never during a rebalance. A commit of our own that falls into one would carry the generation before, and a
+            // member with an old generation loses all its partitions.
+            "enable.auto.commit": "true",
+            "auto.commit.interval.ms": "1000",
             "enable.auto.offset.store": "false",
             "partition.assignment.strategy": "cooperative-sticky",
             "topic.metadata.refresh.interval.ms": "10000",
@@ -118,6 +121,11 @@ public final class KafkaConsumer: Sendable {
             callbacks.rebalancing.withLock { rebalancing in
                 rebalancing.rebalance(raw, error, list)
                 callbacks.hasChanges.store(!rebalancing.changes.isEmpty, ordering: .relaxed)
+            }
+            // Otherwise librdkafka would wait on for records, and the caller would hear of it when that ends.
+            if let queue = rd_kafka_queue_get_consumer(raw) {
+                rd_kafka_queue_yield(queue)
+                rd_kafka_queue_destroy(queue)
             }
         }
         rd_kafka_conf_set_stats_cb(raw) { _, text, _, opaque in
@@ -206,14 +214,14 @@ public final class KafkaConsumer: Sendable {
     /// stay with the caller; those that wait in librdkafka's queue are fetched again.
     public func pause(_ partitions: [KafkaPartition]) throws {
         try self.change { raw in
-            try KafkaPartitionList.with(partitions) { try check(rd_kafka_pause_partitions(raw, $0)) }
+            try self.callbacks.rebalancing.withLock { try $0.pause(partitions, raw) }
         }
     }
 
     /// Undoes ``pause(_:)``.
     public func resume(_ partitions: [KafkaPartition]) throws {
         try self.change { raw in
-            try KafkaPartitionList.with(partitions) { try check(rd_kafka_resume_partitions(raw, $0)) }
+            try self.callbacks.rebalancing.withLock { try $0.resume(partitions, raw) }
         }
     }
 
@@ -223,15 +231,16 @@ public final class KafkaConsumer: Sendable {
         }
     }
 
-    /// Tells the group how far the work is: `offset` is the next one to read. Does not wait for the answer; where the
-    /// truth is in a database the group's offset is a hint, for tools that show lag.
+    /// Says how far the work is: an offset is the next one to read. The group is told within a second, and when partitions
+    /// go. Where the truth is in a database the group's offset is a hint, for tools that show lag.
     public func commit(_ offsets: [KafkaPartition: Int64]) {
         guard !offsets.isEmpty else { return }
         let error = self.handle.use { raw in
-            KafkaPartitionList.with(offsets) { rd_kafka_commit(raw, $0, 1) }
+            KafkaPartitionList.with(offsets) { rd_kafka_offsets_store(raw, $0) }
         }
+        // One of a partition that is not ours any more, which its owner reads again.
         if let error, error != RD_KAFKA_RESP_ERR_NO_ERROR {
-            self.logger.debug("offsets were not committed", error: KafkaError(error))
+            self.logger.debug("offsets were not stored", error: KafkaError(error))
         }
     }
 

@@ -11,6 +11,9 @@ struct KafkaRebalancing {
     /// Revoked, told to the caller, and its own until it asks again.
     private var leaving: [KafkaPartition]?
     private(set) var assigned: Set<KafkaPartition> = []
+    private var paused: Set<KafkaPartition> = []
+    /// Where reading began, for partitions of which nothing was read yet.
+    private var begun: [KafkaPartition: KafkaPosition.Offset] = [:]
     /// Nobody hears of anything any more.
     var isClosing = false
 
@@ -62,6 +65,11 @@ struct KafkaRebalancing {
     }
 
     mutating func assign(_ positions: [KafkaPosition], _ raw: OpaquePointer) throws {
+        // librdkafka 2.0 remembers a pause from when the partition was here before.
+        if !positions.isEmpty {
+            try KafkaPartitionList.with(positions.map(\.partition)) { try check(rd_kafka_resume_partitions(raw, $0)) }
+        }
+        self.paused.subtract(positions.map(\.partition))
         try KafkaPartitionList.with(positions) { list in
             if Self.isCooperative(raw) {
                 try check(rd_kafka_incremental_assign(raw, list))
@@ -69,7 +77,27 @@ struct KafkaRebalancing {
                 try check(rd_kafka_assign(raw, list))
             }
         }
-        self.assigned.formUnion(positions.map(\.partition))
+        self.note(positions)
+    }
+
+    private mutating func note(_ positions: [KafkaPosition]) {
+        for position in positions {
+            self.assigned.insert(position.partition)
+            self.begun[position.partition] = position.offset
+        }
+    }
+
+    mutating func pause(_ partitions: [KafkaPartition], _ raw: OpaquePointer) throws {
+        try KafkaPartitionList.with(partitions) { try check(rd_kafka_pause_partitions(raw, $0)) }
+        self.paused.formUnion(partitions)
+    }
+
+    /// Those that are paused only: resuming another reads it again from an old offset.
+    mutating func resume(_ partitions: [KafkaPartition], _ raw: OpaquePointer) throws {
+        let paused = partitions.filter { self.paused.contains($0) }
+        guard !paused.isEmpty else { return }
+        try KafkaPartitionList.with(paused) { try check(rd_kafka_resume_partitions(raw, $0)) }
+        self.paused.subtract(paused)
     }
 
     mutating func seek(_ positions: [KafkaPosition], _ raw: OpaquePointer) throws {
@@ -89,9 +117,11 @@ struct KafkaRebalancing {
                 guard let list, rd_kafka_position(raw, list) == RD_KAFKA_RESP_ERR_NO_ERROR else { return [:] }
                 return KafkaPartitionList.offsets(list)
             }
-            let all = positions + others.map { KafkaPosition($0, kept[$0].map { .at($0) } ?? .committed) }
+            let all =
+                positions + others.map { KafkaPosition($0, kept[$0].map { .at($0) } ?? self.begun[$0] ?? .committed) }
             try KafkaPartitionList.with(all) { try check(rd_kafka_assign(raw, $0)) }
         }
+        self.note(positions)
     }
 
     private mutating func unassign(_ partitions: [KafkaPartition], _ raw: OpaquePointer) {
@@ -101,9 +131,11 @@ struct KafkaRebalancing {
                 if let error = rd_kafka_incremental_unassign(raw, list) { rd_kafka_error_destroy(error) }
             }
             self.assigned.subtract(partitions)
+            self.paused.subtract(partitions)
         } else {
             rd_kafka_assign(raw, nil)
             self.assigned = []
+            self.paused = []
         }
     }
 

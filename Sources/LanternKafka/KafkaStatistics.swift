@@ -102,7 +102,8 @@ struct JSONScanner {
                 guard depth > 0 else { return }
                 self.index += 1
             default:
-                while self.index < self.text.count, !Self.ends(self.text[self.index]) { self.index += 1 }
+                // One byte at least, whatever it is.
+                repeat { self.index += 1 } while self.index < self.text.count && !Self.ends(self.text[self.index])
             }
         } while depth > 0
     }

@@ -46,19 +46,31 @@ public struct KafkaWorker: Sendable {
         let lanes = (0..<self.concurrency).map { _ in AsyncStream.makeStream(of: Job.self) }
         // Not children: when `run` is cancelled, what is in flight is finished first.
         let workers = lanes.map { lane in Task { await self.work(lane.stream, progress) } }
-        defer {
-            for lane in lanes { lane.continuation.finish() }
-            for worker in workers { worker.cancel() }
+        let outcome: Result<Void, any Error>
+        do {
+            try await self.run(lanes.map(\.continuation), progress)
+            outcome = .success(())
+        } catch {
+            outcome = .failure(error)
         }
+        // The task may be cancelled: a task of its own can wait.
+        await Task { await self.drain(progress.partitions, progress) }.value
+        for lane in lanes { lane.continuation.finish() }
+        for worker in workers {
+            worker.cancel()
+            await worker.value
+        }
+        if let failure = progress.failure { throw failure }
+        try outcome.get()
+    }
+
+    private func run(_ lanes: [AsyncStream<Job>.Continuation], _ progress: WorkerProgress) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.feed(lanes.map(\.continuation), progress) }
+            group.addTask { try await self.feed(lanes, progress) }
             group.addTask { await progress.whenFailed() }
             defer { group.cancelAll() }
             try await group.next()
         }
-        // The task may be cancelled: a task of its own can wait.
-        await Task { await self.drain(progress.partitions, progress) }.value
-        if let failure = progress.failure { throw failure }
     }
 
     private struct Job: Sendable {
@@ -69,7 +81,6 @@ public struct KafkaWorker: Sendable {
     }
 
     private func feed(_ lanes: [AsyncStream<Job>.Continuation], _ progress: WorkerProgress) async throws {
-        var committed = ContinuousClock.now
         var paused: Set<KafkaPartition> = []
         while !Task.isCancelled {
             let event: KafkaConsumer.Event
@@ -82,8 +93,14 @@ public struct KafkaWorker: Sendable {
             case .assigned(let partitions):
                 progress.assigned(partitions)
                 try self.consumer.assign(partitions.map { KafkaPosition($0, .committed) })
+                // While too much is in memory, what comes has to wait as the rest does.
+                if !paused.isEmpty {
+                    try self.consumer.pause(partitions)
+                    paused.formUnion(partitions)
+                }
             case .revoked(let partitions):
-                await self.drain(partitions, progress)
+                // Not cut short by a cancellation: others have these partitions next.
+                await Task { await self.drain(partitions, progress) }.value
                 paused.subtract(partitions)
             case .lost(let partitions):
                 progress.removed(partitions)
@@ -97,10 +114,6 @@ public struct KafkaWorker: Sendable {
                         Job(record: record, partition: partition, assignment: assignment))
                 }
             }
-            if ContinuousClock.now - committed > .seconds(1) {
-                committed = .now
-                self.consumer.commit(progress.takeMoved())
-            }
         }
     }
 
@@ -113,7 +126,10 @@ public struct KafkaWorker: Sendable {
             try self.consumer.pause(partitions)
             paused = Set(partitions)
         }
-        guard !paused.isEmpty else { return try await self.consumer.next(maximum: self.maximumBuffered / 4 + 1) }
+        guard !paused.isEmpty else {
+            let room = max(1, self.maximumBuffered - progress.inFlight)
+            return try await self.consumer.next(maximum: min(self.maximumBuffered / 4 + 1, room))
+        }
         return try await withThrowingTaskGroup(of: KafkaConsumer.Event?.self) { group in
             group.addTask { try await self.consumer.next(maximum: 1) }
             group.addTask {
@@ -153,7 +169,9 @@ public struct KafkaWorker: Sendable {
             } catch {
                 return progress.fail(error)
             }
-            progress.finished(job.partition, job.assignment, job.record.offset ?? 0)
+            if let next = progress.finished(job.partition, job.assignment, job.record.offset ?? 0) {
+                self.consumer.commit([job.partition: next])
+            }
         }
     }
 
@@ -173,7 +191,7 @@ public struct KafkaWorker: Sendable {
             )
         }
         do {
-            try await self.consumer.commitAndWait(progress.takeMoved(of: partitions))
+            try await self.consumer.commitAndWait(progress.offsets(of: partitions))
         } catch {
             self.logger.warning("offsets were not committed; records will be handled again", error: error)
         }

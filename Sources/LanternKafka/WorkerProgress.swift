@@ -5,7 +5,6 @@ final class WorkerProgress: Sendable {
     private struct Partition {
         var assignment: Int
         var tracker: OffsetTracker?
-        var moved = false
     }
 
     private struct State {
@@ -59,14 +58,17 @@ final class WorkerProgress: Sendable {
         self.state.withLock { $0.partitions[partition]?.assignment == assignment }
     }
 
-    func finished(_ partition: KafkaPartition, _ assignment: Int, _ offset: Int64) {
+    /// - Returns: The offset that can be committed, where it moved.
+    func finished(_ partition: KafkaPartition, _ assignment: Int, _ offset: Int64) -> Int64? {
+        var next: Int64?
         self.change { state in
             guard state.partitions[partition]?.assignment == assignment else { return }
             state.inFlight -= 1
             if state.partitions[partition]?.tracker?.finished(offset) == true {
-                state.partitions[partition]?.moved = true
+                next = state.partitions[partition]?.tracker?.next
             }
         }
+        return next
     }
 
     func fail(_ error: any Error) {
@@ -77,16 +79,12 @@ final class WorkerProgress: Sendable {
 
     func inFlight(of partitions: [KafkaPartition]) -> Int { self.state.withLock { $0.inFlight(of: partitions) } }
 
-    /// Offsets that moved since they were taken last.
-    func takeMoved(of partitions: [KafkaPartition]? = nil) -> [KafkaPartition: Int64] {
+    /// How far each of these partitions is, of those that anything was read of.
+    func offsets(of partitions: [KafkaPartition]) -> [KafkaPartition: Int64] {
         self.state.withLock { state in
-            var moved: [KafkaPartition: Int64] = [:]
-            for partition in partitions ?? Array(state.partitions.keys) where state.partitions[partition]?.moved == true
-            {
-                moved[partition] = state.partitions[partition]?.tracker?.next
-                state.partitions[partition]?.moved = false
-            }
-            return moved
+            var offsets: [KafkaPartition: Int64] = [:]
+            for partition in partitions { offsets[partition] = state.partitions[partition]?.tracker?.next }
+            return offsets
         }
     }
 

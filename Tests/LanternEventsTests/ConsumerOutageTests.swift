@@ -152,6 +152,30 @@ struct ConsumerOutageTests {
         func close() async { await self.base.close() }
     }
 
+    @Test("a topic that was made anew meanwhile is read from its start all the same", .timeLimit(.minutes(1)))
+    func madeAnew() async throws {
+        let consumer = try await TestConsumer.make()
+        try await consumer.consuming(from: self.transport, with: self.inbox(consumer)) {
+            try await self.transport.produce(ThingHappened.some(10, things: ["old"]).map { $0.record() })
+            try await consumer.handleAll(of: self.transport)
+        }
+        // Longer than the one before, and its first record cannot be settled for now.
+        let second = InProcessTransport(partitions: 1)
+        let events = ThingHappened.some(30, things: ["new"])
+        try await second.produce([Self.poison.record()] + events.map { $0.record() })
+        try await consumer.client.query("ALTER TABLE dead_letter RENAME TO dead_letter_away")
+        try await consumer.consuming(from: second, with: self.inbox(consumer)) {
+            // One that goes on where it was in the old topic comes to the end of the new one soon.
+            _ = try await eventually(within: .seconds(3)) { () -> Bool? in
+                try await consumer.effects().last == events.last ? true : nil
+            }
+            try await consumer.client.query("ALTER TABLE dead_letter_away RENAME TO dead_letter")
+            try await consumer.handleAll(of: second, round: 2)
+        }
+        #expect(try await consumer.effects().filter { $0.thing == "new" } == events)
+        #expect(try await consumer.letters().map(\.eventID) == ["poison-1"])
+    }
+
     @Test("a handler in which something was cancelled does not end the consumer", .timeLimit(.minutes(1)))
     func cancelledInside() async throws {
         let consumer = try await TestConsumer.make()

@@ -196,6 +196,41 @@ struct OutboxRetentionTests {
         #expect(try await self.seal(store.takeOver(), store) == 65)
     }
 
+    @Test("a row that is committed while its partition is about to go is kept", .timeLimit(.minutes(1)))
+    func committedMeanwhile() async throws {
+        let (outbox, store) = try await self.small()
+        let gate = Gate()
+        let slow = Task {
+            try await outbox.client.transaction { tx in
+                try await outbox.outbox.append(ThingHappened(thing: "slow", number: 1), in: tx)
+                await gate.pass()
+            }
+        }
+        try await wait(for: "the row that nobody sees yet") { gate.arrived == 1 }
+        // Without making partitions, which would wait for the transaction as well.
+        try await outbox.append(ThingHappened.some(24))
+        #expect(try await self.seal(store.takeOver(), store) == 24)
+        try await self.acknowledge(store, 24)
+        let ended = NoteBook<[String]>()
+        let dropping = Task { ended.note((try? await store.dropPartitions(olderThan: .zero)) ?? []) }
+        // Either it waits for the transaction, or it leaves the partition alone.
+        try await wait(for: "the dropping") {
+            let waiting = try await outbox.client.query(
+                """
+                SELECT pid FROM pg_locks
+                WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                """
+            ).count
+            return waiting > 0 || !ended.all.isEmpty
+        }
+        gate.open()
+        try await slow.value
+        await dropping.value
+        let kept = try await outbox.client.query("SELECT count(*) AS kept FROM outbox WHERE key = 'slow'")
+        #expect(try kept.first?("kept", as: Int.self) == 1)
+        #expect(try await self.seal(store.takeOver(), store) == 25)
+    }
+
     // MARK: - Making
 
     @Test("rows that were faster than their partition stay where they fell, have their numbers, and later ones go on")

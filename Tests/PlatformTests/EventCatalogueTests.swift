@@ -48,7 +48,8 @@ struct EventCatalogueTests {
 
     @Test("docs/events.md is what the code says")
     func page() throws {
-        let text = Self.introduction + (try Self.catalogues().map { try $0.markdown() }.joined(separator: "\n"))
+        let text =
+            Self.introduction + (try Self.catalogues().map { try $0.markdown() }.joined(separator: "\n"))
             + Self.control
         if Self.isGenerating { try text.write(to: Self.page, atomically: true, encoding: .utf8) }
         #expect(try String(contentsOf: Self.page, encoding: .utf8) == text, "run `make generate`")
@@ -59,7 +60,8 @@ struct EventCatalogueTests {
         let catalogue = try Self.catalogues()[index]
         let file = Self.record(catalogue.service)
         if let recorded = try? Data(contentsOf: file) {
-            #expect(try catalogue.incompatibilities(with: recorded) == [], "give the type a new version and an upcaster")
+            #expect(
+                try catalogue.incompatibilities(with: recorded) == [], "give the type a new version and an upcaster")
         } else {
             #expect(Self.isGenerating, "\(catalogue.service) has no record; run `make generate`")
         }

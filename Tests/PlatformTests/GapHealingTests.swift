@@ -109,10 +109,12 @@ extension PlatformTests {
                 }
                 #expect(acknowledged != nil)
                 let entries = try await platform.timeline("service=ghost&order=log", atLeast: 5, token: admin)
-                #expect(entries.compactMap { $0["sequence"] as? Int } == [1, 2, 5, 3, 4])
-                try await platform.activity.snapshot().expectCounter("lantern_replay_requested_events_total", [:]) {
-                    $0 >= 2
-                }
+                let sequences = entries.compactMap { $0["sequence"] as? Int }
+                #expect(sequences.prefix(3).sorted() == [1, 2, 5])
+                #expect(sequences.dropFirst(3).sorted() == [3, 4])
+                let counted = try await platform.activity.snapshot().samples("lantern_replay_requested_events_total")
+                let events = counted.reduce(0) { $0 + $1.value }
+                #expect(events >= 2)
             }
         }
 
@@ -126,11 +128,12 @@ extension PlatformTests {
                 try await platform.produce(Array(try self.heads(3).dropLast()))
                 _ = try await platform.timeline("service=ghost", atLeast: 2, token: admin)
                 try await platform.produce([self.event(2)])
+                _ = try await platform.timeline("service=ghost", atLeast: 3, token: admin)
                 try await platform.produce(Array(try self.heads(3).suffix(1)))
                 let known = try await self.known(platform, admin, announced: 3, gaps: 0)
                 #expect(
                     known == ["head_announced": 3, "head_contiguous": 3, "gaps": 0, "events": 3, "epoch": 1])
-                // The first gap of another source is told after whatever was told of this one.
+                // Had a gap been told, it would stand before this one.
                 try await platform.produce([self.event(5)])
                 try await platform.produce(try self.heads(5))
                 _ = try await self.told(platform, "activity.gap.detected", admin)
@@ -152,9 +155,11 @@ extension PlatformTests {
                 // In a topic that is not the source's: heads that would open a gap, and an event that would hide one.
                 try await platform.produce(try self.heads(99, source: "/services/order"))
                 try await platform.produce([self.event(2, source: "/services/order")])
-                try await platform.produce([self.event(1)])
-                try await platform.produce(try self.heads(1))
-                _ = try await self.known(platform, admin, announced: 1, gaps: 0)
+                // Once a gap shows, every partition has passed a head behind all that.
+                try await platform.produce([self.event(1), self.event(3)])
+                try await platform.produce(try self.heads(3))
+                let ghost = try await self.known(platform, admin, announced: 3, gaps: 1)
+                #expect(ghost["gaps"] == 1)
                 let reasons = try await eventually { () -> [String]? in
                     let reasons = try await platform.deadLetterReasons()
                     return reasons.isEmpty ? nil : reasons

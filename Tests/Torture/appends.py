@@ -19,6 +19,22 @@ def version7(dice: random.Random) -> str:
     return str(uuid.UUID(int=bits))
 
 
+def flood(events: int) -> str:
+    """A statement that appends many small events at once, of a thousand new aggregates in turn."""
+    return f"""
+        WITH aggregate AS MATERIALIZED (
+          SELECT number, gen_random_uuid()::text AS key FROM generate_series(0, 999) AS number
+        )
+        INSERT INTO outbox (
+          id, topic, key, type, subject, subject_version, content_type, data, tenant, actor_id, actor_type, outcome
+        )
+        SELECT gen_random_uuid(), 'order.events.v1', key, 'order.load.stepped.v1', 'load/' || key, n / 1000 + 1,
+          'application/json', '{{}}', 'default', 'order', 'system', 'success'
+        FROM generate_series(0, {events - 1}) AS n JOIN aggregate ON number = n % 1000
+        ORDER BY n
+    """
+
+
 class Appends:
     """Several sessions that share aggregates, each transaction with the events of a few of them."""
 

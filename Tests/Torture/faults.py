@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import steps
+from appends import flood
 from console import eventually
 from scene import Scene
 
@@ -133,6 +134,24 @@ def broker_loses_unread(scene: Scene, dice: random.Random) -> str:
             part.thaw()
 
 
+def broker_loses_flood(scene: Scene, dice: random.Random) -> str:
+    """As before with very many, of which one replica has read a part: what is missing is in many pieces."""
+    for part in scene.stand.activities:
+        part.freeze()
+    try:
+        scene.steps.order.once(flood(scene.flood))
+        through = scene.steps.head()[1] + scene.flood
+        eventually(20 + scene.flood / 500, lambda: scene.steps.head()[1] >= through, pause=0.1)
+        dice.choice(scene.stand.activities).thaw()
+        scene.pause(dice)
+        lost = scene.steps.unread()
+        scene.restart_broker(dice)
+        return f"{lost} events that nobody had read"
+    finally:
+        for part in scene.stand.activities:
+            part.thaw()
+
+
 def consumer_outlived(scene: Scene, dice: random.Random) -> str:
     """A consumer is frozen for longer than the group waits for it, with a transaction open or not; then it comes back."""
     part, hit, _ = scene.steps.catch(dice.choice((steps.OFFSET_MOVED, steps.INSERTED)), dice)
@@ -230,6 +249,7 @@ LOST = [
     ),
     Fault("broker restarted", False, broker_restarted),
     Fault("broker loses what nobody read", False, broker_loses_unread),
+    Fault("broker loses a flood", False, broker_loses_flood),
     Fault("broker away", False, broker_away),
     Fault("duplicates in another partition", False, reordered),
 ]

@@ -15,6 +15,8 @@ class Scene:
     steps: Steps
     # Seconds that the broker is away, at most.
     broker_away: float
+    # Events that are appended, and lost, at once.
+    flood: int
     # Things that happen now and then, beside the steps of the path.
     seen: dict[str, int] = field(default_factory=dict)
 

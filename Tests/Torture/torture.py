@@ -33,7 +33,7 @@ class Torture:
         self.arguments, self.console, self.stand = arguments, console, stand
         self.seed = arguments.seed
         self.steps = steps.Steps(stand)
-        self.scene = Scene(stand, self.steps, arguments.broker_away)
+        self.scene = Scene(stand, self.steps, arguments.broker_away, arguments.flood)
         self.audit = Audit(stand, console)
         self.watch = Watch(stand, console)
         self.rows: list[list[object]] = []
@@ -142,6 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20, help="load of a round, at least; it lasts until every fault has come")
     parser.add_argument("--seed", type=int, default=None, help="replays the faults of another run")
     parser.add_argument("--broker-away", type=float, default=12, help="seconds that the broker is away, at most")
+    parser.add_argument("--flood", type=int, default=5_000, help="events that a broker takes and loses at once")
     parser.add_argument("--deadline", type=float, default=120, help="seconds until the timeline must be complete")
     parser.add_argument("--keep", action="store_true", help="keep the logs, also where nothing failed")
     arguments = parser.parse_args()

@@ -64,8 +64,9 @@ public struct EventCatalogue: Sendable {
             }
             if let entry = self.entries.first(where: { $0.type == type }) {
                 faults += entry.schema.incompatibilities(with: schema, at: "").map { "\(name): \($0)" }
-            } else if let newer = self.entries.first(where: { $0.type.action == type.action && $0.type.version > type.version })
-            {
+            } else if let newer = self.entries.first(where: {
+                $0.type.action == type.action && $0.type.version > type.version
+            }) {
                 // Every version on the way needs its upcaster.
                 let missing = (type.version..<newer.type.version).filter { !newer.readsFrom.contains($0) }
                 if !missing.isEmpty {
@@ -86,7 +87,8 @@ public struct EventCatalogue: Sendable {
             if case .object(let members) = entry.schema, !members.isEmpty {
                 page += "| member | type |\n|---|---|\n"
                 for member in members {
-                    page += "| `\(member.name)`\(member.isRequired ? "" : ", optional") | \(Self.words(member.schema)) |\n"
+                    page +=
+                        "| `\(member.name)`\(member.isRequired ? "" : ", optional") | \(Self.words(member.schema)) |\n"
                 }
             }
             let example = try JSONSerialization.data(
@@ -99,7 +101,8 @@ public struct EventCatalogue: Sendable {
     private static func words(_ schema: JSONSchema) -> String {
         switch schema {
         case .object(let members):
-            "object: " + members.map { "`\($0.name)`\($0.isRequired ? "" : "?") \(Self.words($0.schema))" }
+            "object: "
+                + members.map { "`\($0.name)`\($0.isRequired ? "" : "?") \(Self.words($0.schema))" }
                 .joined(separator: ", ")
         case .map(let value): "object of \(Self.words(value))"
         case .array(let element): "array of \(Self.words(element))"

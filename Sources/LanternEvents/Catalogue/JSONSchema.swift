@@ -103,7 +103,8 @@ public indirect enum JSONSchema: Sendable, Equatable {
         case (.enumeration(let before), .enumeration(let after)):
             // A value more is unknown to those who read; a value less is unreadable to this.
             let changed = Set(before).symmetricDifference(after)
-            return changed.isEmpty ? [] : ["\(path): the values \(changed.sorted().joined(separator: ", ")) are new or gone"]
+            return changed.isEmpty
+                ? [] : ["\(path): the values \(changed.sorted().joined(separator: ", ")) are new or gone"]
         case (.string, .string): return []
         default: return old == self ? [] : ["\(path): the type has changed"]
         }
@@ -119,12 +120,17 @@ public indirect enum JSONSchema: Sendable, Equatable {
                 if member.isRequired { faults.append("\(place): is gone, and readers require it") }
                 continue
             }
-            if member.isRequired, !now.isRequired { faults.append("\(place): may be missing now, and readers require it") }
-            if !member.isRequired, now.isRequired { faults.append("\(place): is required now, and old events may lack it") }
+            if member.isRequired, !now.isRequired {
+                faults.append("\(place): may be missing now, and readers require it")
+            }
+            if !member.isRequired, now.isRequired {
+                faults.append("\(place): is required now, and old events may lack it")
+            }
             faults += now.schema.incompatibilities(with: member.schema, at: place)
         }
         for member in after.sorted(by: { $0.name < $1.name }) where old[member.name] == nil && member.isRequired {
-            faults.append("\(path.isEmpty ? "" : path + ".")\(member.name): is new and required, and old events lack it")
+            faults.append(
+                "\(path.isEmpty ? "" : path + ".")\(member.name): is new and required, and old events lack it")
         }
         return faults
     }

@@ -26,7 +26,8 @@ enum SchemaProbe {
             }
         }
         throw Failure(
-            description: "the JSON Schema of \(type) cannot be found out; an enumeration must be CaseIterable (\(last))")
+            description: "the JSON Schema of \(type) cannot be found out; an enumeration must be CaseIterable (\(last))"
+        )
     }
 
     private static let candidates: [(text: String, format: String?)] = [
@@ -148,12 +149,24 @@ private struct ProbeKeyed<Key: CodingKey>: KeyedDecodingContainerProtocol {
         return value
     }
 
-    func decodeIfPresent(_ type: String.Type, forKey key: Key) throws -> String? { try self.record(type, key, isRequired: false) }
-    func decodeIfPresent(_ type: Bool.Type, forKey key: Key) throws -> Bool? { try self.record(type, key, isRequired: false) }
-    func decodeIfPresent(_ type: Int.Type, forKey key: Key) throws -> Int? { try self.record(type, key, isRequired: false) }
-    func decodeIfPresent(_ type: Int64.Type, forKey key: Key) throws -> Int64? { try self.record(type, key, isRequired: false) }
-    func decodeIfPresent(_ type: Int32.Type, forKey key: Key) throws -> Int32? { try self.record(type, key, isRequired: false) }
-    func decodeIfPresent(_ type: Double.Type, forKey key: Key) throws -> Double? { try self.record(type, key, isRequired: false) }
+    func decodeIfPresent(_ type: String.Type, forKey key: Key) throws -> String? {
+        try self.record(type, key, isRequired: false)
+    }
+    func decodeIfPresent(_ type: Bool.Type, forKey key: Key) throws -> Bool? {
+        try self.record(type, key, isRequired: false)
+    }
+    func decodeIfPresent(_ type: Int.Type, forKey key: Key) throws -> Int? {
+        try self.record(type, key, isRequired: false)
+    }
+    func decodeIfPresent(_ type: Int64.Type, forKey key: Key) throws -> Int64? {
+        try self.record(type, key, isRequired: false)
+    }
+    func decodeIfPresent(_ type: Int32.Type, forKey key: Key) throws -> Int32? {
+        try self.record(type, key, isRequired: false)
+    }
+    func decodeIfPresent(_ type: Double.Type, forKey key: Key) throws -> Double? {
+        try self.record(type, key, isRequired: false)
+    }
 
     func nestedContainer<Nested: CodingKey>(
         keyedBy type: Nested.Type, forKey key: Key

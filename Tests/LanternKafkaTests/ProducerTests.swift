@@ -1,0 +1,151 @@
+@testable import LanternKafka
+import LanternKafkaTesting
+import Testing
+
+@Suite("A producer", .timeLimit(.minutes(1)))
+struct ProducerTests {
+    private func record(_ number: Int, partition: Int32? = 0) -> KafkaRecord {
+        KafkaRecord(topic: "t", partition: partition, value: Array("\(number)".utf8))
+    }
+
+    @Test("thousands of single sends at once are all written, each at a place of its own")
+    func manySends() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 3])
+        let producer = try fixture.producer()
+        let places = try await withThrowingTaskGroup(of: KafkaProducer.Delivery.self) { group in
+            for number in 0..<3_000 {
+                group.addTask { try await producer.send(self.record(number, partition: Int32(number % 3))) }
+            }
+            var places: [Int32: [Int64]] = [:]
+            for try await delivery in group { places[delivery.partition, default: []].append(delivery.offset) }
+            return places
+        }
+        for partition in Int32(0)..<3 { #expect(places[partition]?.sorted() == (0..<1_000).map { Int64($0) }) }
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("close waits for what is under way")
+    func close() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        try await producer.send(self.record(0))
+        fixture.broker.setDown(true)
+        let sending = Task { try await producer.send((1...5).map { self.record($0) }) }
+        try await wait(for: "five records under way") { producer.underWay == 5 }
+        let closing = Task { await producer.close(deadline: .seconds(20)) }
+        fixture.broker.setDown(false)
+        #expect(try await sending.value.map(\.offset) == [1, 2, 3, 4, 5])
+        await closing.value
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(self.record(6)) }
+        #expect(error?.code == .closed)
+        await #expect(throws: KafkaError.self) { try await producer.partitionCount(of: "t") }
+        await producer.close(deadline: .zero)
+    }
+
+    // MARK: - Errors
+
+    @Test("a record that is too large is told so, and takes no room from those that follow")
+    func tooLarge() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer(KafkaProducer.Limits(records: 1))
+        let large = KafkaRecord(topic: "t", partition: 0, value: Array(repeating: 1, count: 1_100_000))
+        for _ in 0..<3 {
+            let error = await #expect(throws: KafkaError.self) { try await producer.send(large) }
+            #expect(error?.code == .tooLarge)
+        }
+        #expect(try await producer.send(self.record(0)).offset == 0)
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("a batch with a record that fails throws its error")
+    func oneOfBatch() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        var batch = (0..<10).map { self.record($0) }
+        batch[4].value = Array(repeating: 1, count: 1_100_000)
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(batch) }
+        #expect(error?.code == .tooLarge)
+        // What was before it is written.
+        #expect(try await producer.send(self.record(10)).offset == 4)
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("a partition that is not there is refused, before and after the topic is known")
+    func unknownPartition() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 2])
+        let producer = try fixture.producer(KafkaProducer.Limits(records: 1))
+        for _ in 0..<2 {
+            let error = await #expect(throws: KafkaError.self) { try await producer.send(self.record(0, partition: 2)) }
+            #expect(error?.code == .other)
+            #expect(error?.message.contains("partition") == true)
+            #expect(try await producer.send(self.record(0, partition: 1)).partition == 1)
+        }
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test(
+        "what the broker refuses is told by its code, and what follows is written",
+        arguments: [
+            (EmbeddedBroker.InjectedError.topicAuthorizationFailed, KafkaError.Code.authorization),
+            (EmbeddedBroker.InjectedError.messageTooLarge, KafkaError.Code.tooLarge),
+        ])
+    func refused(injected: EmbeddedBroker.InjectedError, code: KafkaError.Code) async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer(KafkaProducer.Limits(records: 1))
+        try await producer.send(self.record(0))
+        fixture.broker.inject([injected], into: .produce)
+        let error = await #expect(throws: KafkaError.self) { try await producer.send(self.record(1)) }
+        #expect(error?.code == code)
+        #expect(try await producer.send(self.record(2)).offset == 1)
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("what may work later is tried again, and written once")
+    func retried() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        try await producer.send(self.record(0))
+        fixture.broker.inject([.notEnoughReplicas, .requestTimedOut, .notEnoughReplicas], into: .produce)
+        // Alone: the embedded broker would take what is sent beside it first.
+        #expect(try await producer.send(self.record(1)).offset == 1)
+        try await producer.send((2...9).map { self.record($0) })
+        let consumer = try fixture.consumer()
+        let read = try await fixture.read(consumer, count: 10)
+        #expect(read.map(\.number) == Array(0...9))
+        await consumer.close()
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("a broker that has lost the order of records is a fatal error")
+    func outOfOrder() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        try await producer.send(self.record(0))
+        fixture.broker.inject([.outOfOrderSequence], into: .produce)
+        for number in 1...3 {
+            let error = await #expect(throws: KafkaError.self) { try await producer.send(self.record(number)) }
+            #expect(error?.code == .fatal)
+        }
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("after a fatal error what waits and what comes fails with it, and a new producer goes on")
+    func fatal() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        try await producer.send(self.record(0))
+        fixture.broker.setDown(true)
+        let waiting = Task { try await producer.send([self.record(1), self.record(2)]) }
+        try await wait(for: "two records under way") { producer.underWay == 2 }
+        producer.raiseFatalError()
+        let first = await #expect(throws: KafkaError.self) { try await waiting.value }
+        #expect(first?.code == .fatal)
+        let second = await #expect(throws: KafkaError.self) { try await producer.send(self.record(3)) }
+        #expect(second?.code == .fatal)
+        await producer.close(deadline: .seconds(5))
+        fixture.broker.setDown(false)
+        let next = try fixture.producer()
+        #expect(try await next.send(self.record(4)).offset == 1)
+        await next.close(deadline: .seconds(5))
+    }
+}
