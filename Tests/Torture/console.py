@@ -18,7 +18,7 @@ class Console:
             self.line(f"ok  {name}")
         else:
             self.failed += 1
-            self.line(f"FAIL {name}: {str(seen)[:1500]}")
+            self.line(f"FAIL {name}: {str(seen)[:600]}")
         return bool(condition)
 
     def note(self, text: str) -> None:

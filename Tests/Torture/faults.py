@@ -78,17 +78,18 @@ def sessions_ended(scene: Scene, dice: random.Random) -> str:
 
 def broker_frozen(scene: Scene, dice: random.Random) -> str:
     """It takes bytes and answers nothing; the relay dies meanwhile, after numbering what it cannot send."""
+    length = dice.choice((2, scene.broker_away)) * dice.uniform(0.5, 1)
+    end = time.monotonic() + length
     scene.stand.broker.freeze()
     try:
+        time.sleep(length * dice.random())
         part = eventually(5, scene.steps.relay)
-        scene.pause(dice, 2)
         if part is None:
-            return "nobody led"
+            return f"for {length:.1f} s, nobody led"
         last, published, _ = scene.steps.head()
-        part.kill()
-        scene.pause(dice)
-        part.start()
-        return f"{part.name} died with {last - published} sealed and not marked"
+        scene.restart(dice, part)
+        time.sleep(max(0, end - time.monotonic()))
+        return f"for {length:.1f} s, {part.name} died with {last - published} sealed and not marked"
     finally:
         scene.stand.broker.thaw()
 

@@ -111,7 +111,7 @@ class Requests:
         """The id in the answer, which is remembered; `None` where there was another one, or none."""
         status, answer = call(method, url, user.token if user else None, body, timeout=10)
         with self.lock:
-            if status == expected:
+            if status == expected and isinstance(answer, dict):
                 into.add(answer["id"])
                 return answer["id"]
             if status in (0, 503):

@@ -13,7 +13,7 @@ from steps import Steps
 class Scene:
     stand: Stand
     steps: Steps
-    # Seconds that the broker is away, at most.
+    # Seconds that the broker is away or frozen, at most.
     broker_away: float
     # Events that are appended, and lost, at once.
     flood: int

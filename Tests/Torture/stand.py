@@ -90,6 +90,9 @@ class Stand:
             "AUTH_JWKS_URL": f"{self.auth_url}/.well-known/jwks.json", "LOG_FORMAT": "json",
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "info"),
         }
+        if service == "order":
+            # Longer than any run: what expires later would be an event in the middle of an audit.
+            environment["ORDER_RESERVATION_TTL"] = "48h"
         if service == "auth":
             environment |= {
                 "AUTH_KEY_ENCRYPTION_KEY": self.key, "AUTH_PASSWORD_COST": "10",

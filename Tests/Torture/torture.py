@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 
 import faults
 import steps
@@ -41,13 +42,12 @@ class Torture:
         self.before: Counter[str] = Counter()
 
     def run(self) -> None:
-        decks = {keeps: faults.deck(random.Random(f"{self.seed}/{keeps}"), keeps) for keeps in (True, False)}
         for number in range(1, self.arguments.rounds + 1):
             # In turn: the log is in order for each aggregate only as long as the broker keeps what it has.
             keeps = number % 2 == 1
-            self.round(number, keeps, decks[keeps])
+            self.round(number, keeps)
 
-    def round(self, number: int, keeps: bool, deck) -> None:
+    def round(self, number: int, keeps: bool) -> None:
         console, passed, failed = self.console, self.console.passed, self.console.failed
         console.line(f"--- round {number}: {'the broker keeps its data' if keeps else 'the broker may lose its data'}")
         self.steps.hits.clear()
@@ -60,7 +60,7 @@ class Torture:
         requests.start()
         appends.start()
         try:
-            struck = self.strike(seed, deck, appends)
+            struck = self.strike(seed, faults.deck(random.Random(f"{seed}/deck"), keeps), appends)
         finally:
             # Both are told before either is waited for.
             requests.stopping.set()
@@ -98,7 +98,7 @@ class Torture:
         )
         self.all_hits += self.steps.hits
 
-    def strike(self, seed: str, deck, appends: Appends) -> int:
+    def strike(self, seed: str, deck: Iterator[faults.Fault | None], appends: Appends) -> int:
         """Deals faults until all of a deck have come, the time is over and there were events enough."""
         began, struck, whole = time.monotonic(), 0, False
         while True:
@@ -141,7 +141,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=2_000, help="events of a round, at least")
     parser.add_argument("--seconds", type=float, default=20, help="load of a round, at least; it lasts until every fault has come")
     parser.add_argument("--seed", type=int, default=None, help="replays the faults of another run")
-    parser.add_argument("--broker-away", type=float, default=12, help="seconds that the broker is away, at most")
+    parser.add_argument("--broker-away", type=float, default=12, help="seconds that the broker is away or frozen, at most")
     parser.add_argument("--flood", type=int, default=5_000, help="events that a broker takes and loses at once")
     parser.add_argument("--deadline", type=float, default=120, help="seconds until the timeline must be complete")
     parser.add_argument("--keep", action="store_true", help="keep the logs, also where nothing failed")
