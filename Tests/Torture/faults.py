@@ -140,8 +140,8 @@ def broker_loses_flood(scene: Scene, dice: random.Random) -> str:
     for part in scene.stand.activities:
         part.freeze()
     try:
-        scene.steps.order.once(flood(scene.flood))
         through = scene.steps.head()[1] + scene.flood
+        scene.steps.order.once(flood(scene.flood))
         eventually(20 + scene.flood / 500, lambda: scene.steps.head()[1] >= through, pause=0.1)
         dice.choice(scene.stand.activities).thaw()
         scene.pause(dice)

@@ -89,6 +89,8 @@ class Stand:
             "AUTH_ISSUER": self.auth_url, "AUTH_AUDIENCE": "lantern",
             "AUTH_JWKS_URL": f"{self.auth_url}/.well-known/jwks.json", "LOG_FORMAT": "json",
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "info"),
+            # A crash says where.
+            "SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no",
         }
         if service == "order":
             # Longer than any run: what expires later would be an event in the middle of an audit.

@@ -160,8 +160,9 @@ def run(arguments: argparse.Namespace, console: Console, stand: Stand) -> Tortur
     try:
         torture.run()
         torture.covered()
-    except (Away, Refused, OSError, RuntimeError, TimeoutError):
-        console.check("the run came to its end", False, traceback.format_exc())
+    except (Away, Refused, OSError, RuntimeError, TimeoutError) as error:
+        console.check("the run came to its end", False, repr(error))
+        console.line(traceback.format_exc())
     return torture
 
 
