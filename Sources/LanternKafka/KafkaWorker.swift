@@ -37,15 +37,22 @@ public struct KafkaWorker: Sendable {
         self.handler = handler
     }
 
-    /// Works until the task is cancelled; then what is in flight is finished within the deadline and committed. Does not
-    /// close the consumer.
+    /// Works until the task is cancelled; then what is in flight is finished within the deadline and committed. Handlers
+    /// that are at work beyond it are cancelled, and waited for as long once more: one that ignores that is left behind, so
+    /// that it cannot keep a service from ending. Does not close the consumer.
     /// - Throws: What a handler threw, or ``KafkaError``.
     public func run() async throws {
         let progress = WorkerProgress()
         // Bounded by `maximumBuffered`, which counts for all lanes together.
         let lanes = (0..<self.concurrency).map { _ in AsyncStream.makeStream(of: Job.self) }
         // Not children: when `run` is cancelled, what is in flight is finished first.
-        let workers = lanes.map { lane in Task { await self.work(lane.stream, progress) } }
+        let workers = lanes.map { lane in
+            progress.laneStarted()
+            return Task {
+                await self.work(lane.stream, progress)
+                progress.laneEnded()
+            }
+        }
         let outcome: Result<Void, any Error>
         do {
             try await self.run(lanes.map(\.continuation), progress)
@@ -56,10 +63,8 @@ public struct KafkaWorker: Sendable {
         // The task may be cancelled: a task of its own can wait.
         await Task { await self.drain(progress.partitions, progress) }.value
         for lane in lanes { lane.continuation.finish() }
-        for worker in workers {
-            worker.cancel()
-            await worker.value
-        }
+        for worker in workers { worker.cancel() }
+        await Task { await self.whenEnded(progress) }.value
         if let failure = progress.failure { throw failure }
         try outcome.get()
     }
@@ -175,14 +180,27 @@ public struct KafkaWorker: Sendable {
         }
     }
 
-    /// Waits for what is in flight, and commits what is done.
-    private func drain(_ partitions: [KafkaPartition], _ progress: WorkerProgress) async {
+    /// Waits for the handlers, which were cancelled.
+    private func whenEnded(_ progress: WorkerProgress) async {
+        await self.withinDeadline { await progress.whenLanesEnded() }
+        let left = progress.lanes
+        guard left > 0 else { return }
+        self.logger.error(
+            "handlers that do not end when they are cancelled are left behind", metadata: ["handlers": "\(left)"])
+    }
+
+    private func withinDeadline(_ body: @escaping @Sendable () async -> Void) async {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await progress.whenIdle(partitions) }
+            group.addTask { await body() }
             group.addTask { try? await Task.sleep(for: self.drainDeadline) }
             await group.next()
             group.cancelAll()
         }
+    }
+
+    /// Waits for what is in flight, and commits what is done.
+    private func drain(_ partitions: [KafkaPartition], _ progress: WorkerProgress) async {
+        await self.withinDeadline { await progress.whenIdle(partitions) }
         let left = progress.inFlight(of: partitions)
         if left > 0 {
             self.logger.warning(

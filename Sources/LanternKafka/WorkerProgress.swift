@@ -11,6 +11,8 @@ final class WorkerProgress: Sendable {
         var partitions: [KafkaPartition: Partition] = [:]
         var assignments = 0
         var inFlight = 0
+        /// Lanes that have not ended.
+        var lanes = 0
         var failure: (any Error)?
         var waiters: [Int: (condition: @Sendable (State) -> Bool, continuation: CheckedContinuation<Void, Never>)] = [:]
         var nextWaiter = 0
@@ -25,6 +27,11 @@ final class WorkerProgress: Sendable {
     var partitions: [KafkaPartition] { self.state.withLock { Array($0.partitions.keys) } }
     var inFlight: Int { self.state.withLock { $0.inFlight } }
     var failure: (any Error)? { self.state.withLock { $0.failure } }
+    var lanes: Int { self.state.withLock { $0.lanes } }
+
+    func laneStarted() { self.change { $0.lanes += 1 } }
+
+    func laneEnded() { self.change { $0.lanes -= 1 } }
 
     func assigned(_ partitions: [KafkaPartition]) {
         self.state.withLock { state in
@@ -95,6 +102,9 @@ final class WorkerProgress: Sendable {
     func whenIdle(_ partitions: [KafkaPartition]) async {
         await self.wait { $0.inFlight(of: partitions) == 0 || $0.failure != nil }
     }
+
+    /// Waits until no lane is at work, or the task is cancelled.
+    func whenLanesEnded() async { await self.wait { $0.lanes == 0 } }
 
     /// Waits until a handler failed, or the task is cancelled.
     func whenFailed() async { await self.wait { $0.failure != nil } }

@@ -53,13 +53,14 @@ extension PlatformTests {
         }
 
         private func id(_ platform: TestPlatform, _ reason: String, _ token: String) async throws -> String {
-            try #require(try await self.letters(platform, "?reason=\(reason)", token).first?["id"] as? String)
+            let letters = try await self.letters(platform, "?reason=\(reason)", token)
+            return try #require(letters.first?["id"] as? String)
         }
 
         /// What is wrong with the conflicting letter is mended: the other event is forgotten.
         private func mend(_ platform: TestPlatform) async throws {
             try await platform.withDatabase(of: platform.activity) { database in
-                try await database.query("DELETE FROM event_key WHERE event_id = 'f-1'")
+                _ = try await database.execute("DELETE FROM event_key WHERE event_id = 'f-1'")
             }
         }
 
@@ -173,7 +174,8 @@ extension PlatformTests {
                     try await platform.send(.POST, self.url(platform, "/\(id)/replay"), token: admin, json: json)
                 }
                 func letter() async throws -> [String: Any] {
-                    try await platform.send(.GET, self.url(platform, "/\(id)"), token: admin).json
+                    let answer = try await platform.send(.GET, self.url(platform, "/\(id)"), token: admin)
+                    return answer.json
                 }
                 #expect(try await replay(#"{"dry_run":"yes"}"#).status == 422)
                 for (json, isDry, replays) in [(#"{"dry_run":true}"#, true, 0), (nil, false, 1)]
