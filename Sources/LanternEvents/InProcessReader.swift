@@ -34,14 +34,11 @@ final class InProcessReader: EventReader {
     func next(maximum: Int, maximumBytes: Int) async throws -> KafkaConsumer.Event {
         let released = self.state.withLock { state in
             defer { state.leaving = [] }
-            for partition in state.leaving {
-                state.positions[partition] = nil
-                state.announced.remove(partition)
-            }
+            for partition in state.leaving { state.positions[partition] = nil }
             return state.leaving
         }
         if !released.isEmpty, let membership {
-            self.transport.released(released, by: self.id, group: membership.group)
+            self.transport.released(released, by: self, group: membership.group)
         }
         while true {
             try Task.checkCancellation()
@@ -125,6 +122,12 @@ final class InProcessReader: EventReader {
             return new
         }
         if !new.isEmpty { self.tell(.revoked(new)) }
+    }
+
+    /// From now on these may come, and be taken away, again. Under the transport's lock, together with the end of ownership:
+    /// a rebalance between the two would take away what the caller does not have any more.
+    func gaveUp(_ partitions: [KafkaPartition]) {
+        self.state.withLock { $0.announced.subtract(partitions) }
     }
 
     func wake() { self.signal.signal() }

@@ -143,11 +143,12 @@ public final class InProcessTransport: EventTransport {
     }
 
     /// A member has given partitions up.
-    func released(_ partitions: [KafkaPartition], by id: Int, group: String) {
+    func released(_ partitions: [KafkaPartition], by member: InProcessReader, group: String) {
         self.state.withLock { state in
-            for partition in partitions where state.owners[Owned(group: group, partition: partition)] == id {
+            for partition in partitions where state.owners[Owned(group: group, partition: partition)] == member.id {
                 state.owners[Owned(group: group, partition: partition)] = nil
             }
+            member.gaveUp(partitions)
         }
         self.rebalance()
     }

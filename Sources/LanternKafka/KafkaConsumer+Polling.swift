@@ -19,10 +19,13 @@ extension KafkaConsumer {
         }
         let abandoned = self.state.withLock { state in
             defer { state.demand = nil }
-            return state.demand
+            state.leaving = true
+            return state.demand.map { ($0.continuation, state.cancelled) }
         }
-        abandoned?.continuation.resume(throwing: CancellationError())
-        self.callbacks.rebalancing.withLock { $0.giveUp(self.handle.raw) }
+        if let (waiting, isCancelled) = abandoned {
+            waiting.resume(throwing: isCancelled ? CancellationError() : Self.closed)
+        }
+        self.callbacks.rebalancing.withLock { $0.giveUpAll(self.handle.raw) }
         rd_kafka_consumer_close(self.handle.raw)
         self.telemetry.forgetLag()
         self.destroy()

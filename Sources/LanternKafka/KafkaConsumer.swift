@@ -38,6 +38,8 @@ public final class KafkaConsumer: Sendable {
         var demand: Demand?
         var cancelled = false
         var closing = false
+        /// librdkafka's own close has begun, which a yield would cut short: it could never be completed then.
+        var leaving = false
         var closed = false
         var closeWaiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -118,12 +120,14 @@ public final class KafkaConsumer: Sendable {
         rd_kafka_conf_set_rebalance_cb(raw) { raw, error, list, opaque in
             guard let opaque, let raw else { return }
             let callbacks = Unmanaged<KafkaCallbacks>.fromOpaque(opaque).takeUnretainedValue()
-            callbacks.rebalancing.withLock { rebalancing in
+            let isClosing = callbacks.rebalancing.withLock { rebalancing in
                 rebalancing.rebalance(raw, error, list)
                 callbacks.hasChanges.store(!rebalancing.changes.isEmpty, ordering: .relaxed)
+                return rebalancing.isClosing
             }
-            // Otherwise librdkafka would wait on for records, and the caller would hear of it when that ends.
-            if let queue = rd_kafka_queue_get_consumer(raw) {
+            // Otherwise librdkafka would wait on for records, and the caller would hear of it when that ends. While it
+            // closes, a yield would end that wait instead, and nothing would answer the next one.
+            if !isClosing, let queue = rd_kafka_queue_get_consumer(raw) {
                 rd_kafka_queue_yield(queue)
                 rd_kafka_queue_destroy(queue)
             }
@@ -168,7 +172,8 @@ public final class KafkaConsumer: Sendable {
     /// - Parameters:
     ///   - maximum: Most records in one answer.
     ///   - maximumBytes: An answer ends with the record that reaches it.
-    /// - Throws: ``KafkaError``; `CancellationError` when the task is cancelled, after which it can be asked again.
+    /// - Throws: ``KafkaError``, with code `closed` also where the consumer is closed meanwhile; `CancellationError` when the
+    ///   task is cancelled, after which it can be asked again.
     public func next(maximum: Int = 500, maximumBytes: Int = 8 << 20) async throws -> Event {
         try await withTaskCancellationHandler {
             try Task.checkCancellation()
@@ -226,10 +231,10 @@ public final class KafkaConsumer: Sendable {
     }
 
     private func change(_ body: (OpaquePointer) throws -> Void) throws {
-        guard try self.handle.use(body) != nil else {
-            throw KafkaError(code: .closed, message: "the consumer is closed")
-        }
+        guard try self.handle.use(body) != nil else { throw Self.closed }
     }
+
+    static let closed = KafkaError(code: .closed, message: "the consumer is closed")
 
     /// Says how far the work is: an offset is the next one to read. The group is told within a second, and when partitions
     /// go. Where the truth is in a database the group's offset is a hint, for tools that show lag.
@@ -253,7 +258,8 @@ public final class KafkaConsumer: Sendable {
         }
     }
 
-    /// Leaves the group. Returns when that is done, or after five seconds.
+    /// Leaves the group, whose other members have its partitions at once. Returns when that is done, or after five seconds.
+    /// Partitions that were revoked and not finished with are given up: finish first, then close.
     public func close() async {
         self.state.withLock { $0.closing = true }
         self.callbacks.rebalancing.withLock { $0.isClosing = true }
@@ -282,5 +288,9 @@ public final class KafkaConsumer: Sendable {
     }
 
     /// Ends librdkafka's wait for records.
-    private func interrupt() { self.handle.use { _ in rd_kafka_queue_yield(self.queue.raw) } }
+    private func interrupt() {
+        _ = self.handle.use { _ in
+            self.state.withLock { if !$0.leaving { rd_kafka_queue_yield(self.queue.raw) } }
+        }
+    }
 }

@@ -31,6 +31,13 @@ struct KafkaRebalancing {
         self.unassign(partitions, raw)
     }
 
+    /// At the end: what nobody will ask about any more. librdkafka's close waits until each revocation is completed.
+    mutating func giveUpAll(_ raw: OpaquePointer) {
+        self.giveUp(raw)
+        for case .revoked(let partitions) in self.changes { self.unassign(partitions, raw) }
+        self.changes = []
+    }
+
     /// What the callback is called with.
     mutating func rebalance(
         _ raw: OpaquePointer, _ error: rd_kafka_resp_err_t,
