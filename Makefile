@@ -31,6 +31,7 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=8 swift test --skip-build --parallel --filter '^LanternKafkaTests\.'
 	swift test --skip-build --no-parallel --skip '^LanternKafkaTests\.'
 	Tests/External/run
+	Tests/RealClients/run --binaries .build/debug
 	scripts/check-deployment
 	/usr/bin/python3 Tests/Exposition/exposition_test.py --fixture .build/debug/exposition-fixture
 	python3 Tests/Logs/log_test.py --fixture .build/debug/log-fixture
@@ -69,7 +70,7 @@ trace-context: install ## Runs the W3C's tests of Trace Context (fetches them; n
 .PHONY: lint
 lint: ## Checks formatting and scripts
 	swift format lint --strict --recursive --parallel Sources Tests Benchmarks Package.swift
-	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment scripts/sanitize scripts/trace-context Tests/External/run .ci/run
+	shellcheck scripts/install-packages scripts/build-release scripts/check-deployment scripts/sanitize scripts/trace-context Tests/External/run Tests/RealClients/run .ci/run
 
 .PHONY: format
 format: ## Formats the Swift code in place

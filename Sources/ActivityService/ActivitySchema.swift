@@ -169,5 +169,13 @@ package enum ActivitySchema {
             FROM known
             """
         ),
+        Migration(
+            3, "what was asked for of a gap",
+            // `unanswered`: requests since something last came.
+            """
+            ALTER TABLE source_gap
+              ADD COLUMN requested_through bigint, ADD COLUMN unanswered integer NOT NULL DEFAULT 0
+            """
+        ),
     ]
 }

@@ -18,6 +18,23 @@ enum EntryStore {
         return Set(try rows.map { EventKey(source: try $0("source"), id: try $0("event_id")) })
     }
 
+    /// Claims keys none of which was here before, by COPY, which costs PostgreSQL a third of what asking for each does.
+    /// - Throws: ``PostgresError`` with code `uniqueViolation` where one was; the transaction goes on as if nothing had been
+    ///   tried.
+    static func claimNew(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
+        try await tx.savepoint {
+            try await tx.copyIn("event_key", columns: ["source", "event_id", "digest"]) { copy in
+                for entry in entries {
+                    try await copy.writeRow { row in
+                        row.append(entry.event.source)
+                        row.append(entry.event.id)
+                        row.append(bytes: entry.digest)
+                    }
+                }
+            }
+        }
+    }
+
     static func digests(of entries: [IncomingEntry], in tx: PostgresTransaction) async throws -> [EventKey: [UInt8]] {
         let rows = try await tx.query(
             """
@@ -45,7 +62,7 @@ enum EntryStore {
     ]
 
     /// Few go by INSERT, in one round trip with their neighbours; many by COPY, which costs PostgreSQL half as much.
-    private static let copyFrom = 20
+    static let copyFrom = 20
 
     static func insert(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
         guard !entries.isEmpty else { return }

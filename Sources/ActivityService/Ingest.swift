@@ -1,11 +1,13 @@
 import CoreMetrics
 import Foundation
 package import Lantern
+import Synchronization
 
 /// Takes records into the timeline: one transaction a batch, each event once.
 package struct Ingest: RecordHandler {
     private let group: String
     private let wake: WakeSignal
+    private let duplicates = DuplicateWatch()
 
     package init(group: String, wake: WakeSignal) {
         self.group = group
@@ -121,6 +123,14 @@ package struct Ingest: RecordHandler {
         guard !entries.isEmpty else { return ([], []) }
         // In key order, so that two members never wait for each other.
         let sorted = entries.sorted { ($0.event.source, $0.event.id) < ($1.event.source, $1.event.id) }
+        if sorted.count >= EntryStore.copyFrom, self.duplicates.areUnlikely {
+            do {
+                try await EntryStore.claimNew(sorted, in: tx)
+                return (entries, [])
+            } catch let error as PostgresError where error.code == .uniqueViolation {
+                self.duplicates.seen()
+            }
+        }
         let inserted = try await EntryStore.claim(sorted, in: tx)
         var unclaimed = inserted
         var new: [IncomingEntry] = []
@@ -143,6 +153,20 @@ package struct Ingest: RecordHandler {
         }
         return (new, duplicates)
     }
+}
+
+/// Whether it is worth trying to claim keys as if all were new: where events come again there are more of them behind.
+private final class DuplicateWatch: Sendable {
+    private let batches = Atomic<Int>(0)
+
+    /// Asked once for each batch.
+    var areUnlikely: Bool {
+        let left = self.batches.load(ordering: .relaxed)
+        if left > 0 { self.batches.store(left - 1, ordering: .relaxed) }
+        return left == 0
+    }
+
+    func seen() { self.batches.store(20, ordering: .relaxed) }
 }
 
 /// What makes an event itself.

@@ -38,20 +38,34 @@ struct ConsumerOffsets: Sendable {
         return progress
     }
 
-    /// Moves one partition on, in the transaction of the work.
-    /// - Throws: ``EventError`` with code `fenced` where the row no longer holds `expected`.
-    func move(
-        _ partition: KafkaPartition, from expected: Int64, to next: Int64, lastID: String, in tx: PostgresTransaction
-    ) async throws {
-        let result = try await tx.query(
-            """
-            UPDATE consumer_offset SET next = \(next), last_id = \(lastID), updated_at = clock_timestamp()
-            WHERE consumer_group = \(self.group) AND topic = \(partition.topic) AND partition = \(partition.partition)
-              AND next = \(expected)
-            """
+    /// How far one partition moves.
+    struct Move: Sendable {
+        var partition: KafkaPartition
+        var expected: Int64
+        var next: Int64
+        var lastID: String
+    }
+
+    /// Moves partitions on, in the transaction of the work; in one order for all members, so that two never wait for each
+    /// other.
+    /// - Throws: ``EventError`` with code `fenced` where a row no longer holds what is expected.
+    func move(_ moves: [Move], in tx: PostgresTransaction) async throws {
+        let sorted = moves.sorted {
+            ($0.partition.topic, $0.partition.partition) < ($1.partition.topic, $1.partition.partition)
+        }
+        let results = try await tx.batch(
+            sorted.map { move in
+                """
+                UPDATE consumer_offset
+                SET next = \(move.next), last_id = \(move.lastID), updated_at = clock_timestamp()
+                WHERE consumer_group = \(self.group) AND topic = \(move.partition.topic)
+                  AND partition = \(move.partition.partition) AND next = \(move.expected)
+                """
+            }
         )
-        guard result.affectedRows == 1 else {
-            throw EventError(code: .fenced, message: "\(partition) of \(self.group) was moved by another member")
+        for (move, result) in zip(sorted, results) where result.affectedRows != 1 {
+            throw EventError(
+                code: .fenced, message: "\(move.partition) of \(self.group) was moved by another member")
         }
     }
 }

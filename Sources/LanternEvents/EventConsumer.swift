@@ -270,17 +270,15 @@ public final class EventConsumer: Service {
             uniquingKeysWith: { $1 }
         )
         try await self.database.transaction { tx in
-            // In one order for all members, so that two never wait for each other.
-            for (partition, last) in ends.sorted(by: {
-                ($0.key.topic, $0.key.partition) < ($1.key.topic, $1.key.partition)
-            }) {
+            let moves = try ends.map { partition, last in
                 guard let state = progress[partition] else {
                     throw EventError(code: .fenced, message: "\(partition) is not assigned")
                 }
-                try await self.offsets.move(
-                    partition, from: state.stored, to: (last.offset ?? 0) + 1, lastID: fingerprint(last), in: tx
-                )
+                return ConsumerOffsets.Move(
+                    partition: partition, expected: state.stored, next: (last.offset ?? 0) + 1,
+                    lastID: fingerprint(last))
             }
+            try await self.offsets.move(moves, in: tx)
             try await work(tx)
         }
     }

@@ -69,16 +69,21 @@ struct OrderStore: Sendable {
             .first.map { try ($0("customer_id"), Self.status($0), $0("version")) }
     }
 
-    /// Ends a reservation: the state changes and the stock comes back. The order must be locked.
-    /// - Returns: The order's new version.
-    func release(_ id: OrderID, to status: OrderStatus, in tx: PostgresTransaction) async throws -> Int64 {
-        // In the order of their ids, as everywhere: an UPDATE by join would lock in any order.
+    /// Locks the products of all orders that a transaction releases, in the order of their ids, as everywhere: an UPDATE by
+    /// join would lock in any order, and order by order would lock those of the second behind those of the first.
+    func lockProducts(of orders: [OrderID], in tx: PostgresTransaction) async throws {
+        guard !orders.isEmpty else { return }
         try await tx.query(
             """
-            SELECT id FROM product WHERE id IN (SELECT product_id FROM order_line WHERE order_id = \(id))
+            SELECT id FROM product WHERE id IN (SELECT product_id FROM order_line WHERE order_id = ANY(\(orders)))
             ORDER BY id FOR UPDATE
             """
         )
+    }
+
+    /// Ends a reservation: the state changes and the stock comes back. The order must be locked, and its products.
+    /// - Returns: The order's new version.
+    func release(_ id: OrderID, to status: OrderStatus, in tx: PostgresTransaction) async throws -> Int64 {
         try await tx.query(
             """
             UPDATE product SET stock = stock + line.quantity, updated_at = clock_timestamp()

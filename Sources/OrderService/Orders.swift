@@ -63,6 +63,7 @@ struct Orders: Sendable {
                     .conflict, "not_cancellable",
                     "The order is \(order.status.rawValue), only a reserved one can be cancelled.")
             }
+            try await self.store.lockProducts(of: [id], in: tx)
             try await self.release(id, of: order.customer, actor: actor, reason: reason, in: tx)
         }
         guard let order = try await self.store.find(id) else { throw Problem.notFound("order") }
@@ -71,7 +72,9 @@ struct Orders: Sendable {
 
     /// Releases what a disabled user has reserved, in the transaction that handles the event.
     func releaseAll(of customer: String, in tx: PostgresTransaction) async throws {
-        for id in try await self.store.lockReservations(of: customer, in: tx) {
+        let reserved = try await self.store.lockReservations(of: customer, in: tx)
+        try await self.store.lockProducts(of: reserved, in: tx)
+        for id in reserved {
             try await self.release(id, of: customer, actor: "order", reason: "user disabled", in: tx)
         }
     }
@@ -81,6 +84,7 @@ struct Orders: Sendable {
         while true {
             let count = try await self.store.database.transaction { tx in
                 let due = try await self.store.lockExpired(limit: 100, in: tx)
+                try await self.store.lockProducts(of: due.map(\.id), in: tx)
                 for order in due {
                     let version = try await self.store.release(order.id, to: .expired, in: tx)
                     try await self.record(

@@ -23,13 +23,14 @@ struct GapNotingTests {
         #expect(try await self.gap(stand).change == .detected)
         try await stand.store.note(self.gap(stand), .detected, outbox: stand.outbox)
         let open = try await self.gap(stand)
-        #expect(open.known == Gap.Known(version: 1, isOpen: true, requests: 0, sinceRequest: nil))
+        #expect(open.known == Gap.Known(version: 1, isOpen: true, requests: 0, unanswered: 0, sinceRequest: nil))
         #expect(open.change == nil && open.isRequestDue)
 
-        try await stand.store.noteRequest(open)
-        try await stand.store.noteRequest(open)
+        try await stand.store.noteRequest(open, through: 3)
+        try await stand.store.noteRequest(open, through: 4)
         let asked = try await self.gap(stand)
-        #expect(asked.known?.requests == 2)
+        #expect(asked.known?.requests == 2 && asked.known?.unanswered == 2)
+        #expect(asked.known?.requestedThrough == 4)
         let since = try #require(asked.known?.sinceRequest)
         #expect(since >= .zero && since < .seconds(60))
         #expect(!asked.isRequestDue || since >= Gap.patience(after: 2))
@@ -45,7 +46,7 @@ struct GapNotingTests {
         #expect(try await self.gap(stand).change == .detected)
         try await stand.store.note(self.gap(stand), .detected, outbox: stand.outbox)
         #expect(
-            try await self.gap(stand).known == Gap.Known(version: 3, isOpen: true, requests: 0, sinceRequest: nil))
+            try await self.gap(stand).known == Gap.Known(version: 3, isOpen: true, requests: 0, unanswered: 0, sinceRequest: nil))
 
         let told = try await stand.told()
         #expect(
@@ -101,7 +102,7 @@ struct GapNotingTests {
             try await stand.store.note(gap, .healed, outbox: stand.outbox)
         }
         #expect(healed?.code == .lostLeadership)
-        try await stand.store.noteRequest(gap)
+        try await stand.store.noteRequest(gap, through: 4)
         #expect(try await self.gap(stand) == before)
         #expect(try await stand.told().count == 1)
         await #expect(throws: EventError.self) { try await stand.sealWaiting() }

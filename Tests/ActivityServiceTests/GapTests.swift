@@ -5,9 +5,11 @@ import Testing
 @Suite("A gap, and what is to be done about it")
 struct GapTests {
     private static func known(
-        isOpen: Bool, requests: Int = 0, since: Duration? = nil, version: Int64 = 1
+        isOpen: Bool, requests: Int = 0, since: Duration? = nil, through: Int64? = nil, version: Int64 = 1
     ) -> Gap.Known {
-        Gap.Known(version: version, isOpen: isOpen, requests: requests, sinceRequest: since)
+        Gap.Known(
+            version: version, isOpen: isOpen, requests: requests, unanswered: requests, sinceRequest: since,
+            requestedThrough: through)
     }
 
     /// So many events from number 1 on are missing.
@@ -66,6 +68,16 @@ struct GapTests {
         #expect(!isDue(patience - .milliseconds(1)))
         #expect(isDue(patience))
         #expect(isDue(patience + .seconds(1)))
+    }
+
+    @Test("where all that was asked for has come, the rest is asked for at once")
+    func answered() {
+        var gap = Self.gap(5, Self.known(isOpen: true, requests: 9, since: .zero, through: 4))
+        #expect(!gap.isRequestDue, "1 to 4 are still missing")
+        gap.missing = SequenceRanges([4, 5])
+        #expect(!gap.isRequestDue)
+        gap.missing = SequenceRanges([5])
+        #expect(gap.isRequestDue)
     }
 
     @Test(

@@ -17,7 +17,7 @@ try:
     from cloudevents.v1 import kafka as old_binding
     from cloudevents.v1.http import CloudEvent as OldCloudEvent
 except ImportError as error:
-    print(f"{error}: scripts/install-packages installs what is missing", file=sys.stderr)
+    print(f"{error}: Tests/RealClients/run installs what is missing", file=sys.stderr)
     sys.exit(2)
 
 __all__ = [
@@ -37,7 +37,7 @@ def check_version():
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "requirements.txt"), encoding="utf-8") as file:
         wanted = re.search(r"^cloudevents==(\S+)", file.read(), re.MULTILINE)[1]
     if cloudevents.__version__ != wanted:
-        print(f"cloudevents is {cloudevents.__version__}, not {wanted}: run scripts/install-packages", file=sys.stderr)
+        print(f"cloudevents is {cloudevents.__version__}, not {wanted}: run Tests/RealClients/run", file=sys.stderr)
         sys.exit(2)
 
 

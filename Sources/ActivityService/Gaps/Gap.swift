@@ -15,8 +15,12 @@ struct Gap: Sendable, Equatable {
         var version: Int64
         var isOpen: Bool
         var requests: Int
+        /// Requests since something last came.
+        var unanswered: Int
         /// Since the last request; `nil` before the first.
         var sinceRequest: Duration?
+        /// The highest number that was asked for then.
+        var requestedThrough: Int64?
     }
 
     enum Change: Equatable { case detected, healed }
@@ -28,16 +32,19 @@ struct Gap: Sendable, Equatable {
         return isOpen ? .healed : nil
     }
 
-    /// Whether the source is to be asked now. Not again before what was asked for can have come, and less often each time:
-    /// a source that has forgotten an event will not remember it.
+    /// Whether the source is to be asked now: where all that was asked for has come, at once. Otherwise not before it can
+    /// have come, and less often each time: a source that has forgotten an event will not remember it.
     var isRequestDue: Bool {
         guard self.events > 0 else { return false }
         guard let known, known.isOpen, let since = known.sinceRequest else { return true }
-        return since >= Self.patience(after: known.requests)
+        if let through = known.requestedThrough, let first = self.missing.ranges.first, first.lowerBound > through {
+            return true
+        }
+        return since >= Self.patience(after: known.unanswered)
     }
 
-    static func patience(after requests: Int) -> Duration {
-        min(.seconds(300), .seconds(2) * (1 << min(max(0, requests - 1), 10)))
+    static func patience(after unanswered: Int) -> Duration {
+        min(.seconds(300), .seconds(2) * (1 << min(max(0, unanswered - 1), 10)))
     }
 
     /// Most events of one request.

@@ -41,7 +41,7 @@ struct GapKeeper: Sendable {
                         let asked = gap.missing.prefix(count: Gap.maximumRequest)
                         try await self.send(
                             .replayRequested(source: gap.source, epoch: gap.epoch, missing: asked), producer)
-                        try await self.store.noteRequest(gap)
+                        try await self.store.noteRequest(gap, through: asked.ranges.last?.upperBound ?? 0)
                         requested.increment(by: Int(asked.count))
                     }
                 }

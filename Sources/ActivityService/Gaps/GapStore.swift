@@ -26,6 +26,7 @@ struct GapStore: Sendable {
         let rows = try await self.database.query(
             """
             SELECT c.source, c.epoch, g.version, g.healed_at IS NULL AS is_open, g.requests,
+              g.unanswered, g.requested_through,
               extract(epoch FROM clock_timestamp() - g.requested_at)::float8 AS since,
               coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(c.missing) AS r), 0)::bigint AS events,
               ARRAY(SELECT lower(r) FROM unnest(c.missing) AS r ORDER BY r LIMIT \(SequenceRanges.maximumRanges)) AS first,
@@ -43,7 +44,8 @@ struct GapStore: Sendable {
             let known = try row("version", as: Int64?.self).map { version in
                 Gap.Known(
                     version: version, isOpen: try row("is_open"), requests: try row("requests"),
-                    sinceRequest: try row("since", as: Double?.self).map { .seconds($0) }
+                    unanswered: try row("unanswered"), sinceRequest: try row("since", as: Double?.self).map { .seconds($0) },
+                    requestedThrough: try row("requested_through")
                 )
             }
             return Gap(
@@ -76,7 +78,7 @@ struct GapStore: Sendable {
                     VALUES (\(gap.source), \(gap.epoch), \(gap.events), \(version))
                     ON CONFLICT (source, epoch) DO UPDATE SET
                       events = excluded.events, version = excluded.version, detected_at = clock_timestamp(),
-                      healed_at = NULL, requested_at = NULL, requests = 0
+                      healed_at = NULL, requested_at = NULL, requested_through = NULL, requests = 0, unanswered = 0
                     """
                 )
                 try await outbox.append(
@@ -102,10 +104,14 @@ struct GapStore: Sendable {
         }
     }
 
-    func noteRequest(_ gap: Gap) async throws {
+    /// Where something came since the last request, patience begins anew.
+    func noteRequest(_ gap: Gap, through last: Int64) async throws {
         try await self.database.query(
             """
-            UPDATE source_gap SET events = \(gap.events), requested_at = clock_timestamp(), requests = requests + 1
+            UPDATE source_gap SET
+              requests = requests + 1,
+              unanswered = CASE WHEN requested_at IS NOT NULL AND \(gap.events) < events THEN 1 ELSE unanswered + 1 END,
+              events = \(gap.events), requested_at = clock_timestamp(), requested_through = \(last)
             WHERE source = \(gap.source) AND epoch = \(gap.epoch)
               AND EXISTS (SELECT FROM sealer_head WHERE term = \(self.term))
             """
