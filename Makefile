@@ -37,6 +37,7 @@ test: install ## Runs every test against real PostgreSQL, a Kafka-protocol broke
 	python3 Tests/Logs/log_test.py --fixture .build/debug/log-fixture
 	python3 Tests/OTLP/otlp_test.py --fixture .build/debug/span-fixture
 	python3 Tests/Process/process_test.py --binaries .build/debug
+	python3 Tests/Torture/torture.py --binaries .build/debug --rounds 2 --events 1000 --seconds 10
 
 BENCHMARKS := bench-metrics bench-tracing bench-logging bench-postgres bench-kafka bench-events bench-http
 
@@ -61,7 +62,7 @@ conformance: install ## Runs the conformance suite of transports against a real 
 .PHONY: torture
 torture: install ## Kills every part at random under load and checks that no event is lost (ROUNDS=10, see Tests/Torture)
 	SWIFT_DETERMINISTIC_HASHING=1 swift build
-	python3 Tests/Torture/torture.py --binaries .build/debug --rounds $(or $(ROUNDS),10)
+	python3 Tests/Torture/torture.py --binaries .build/debug --rounds $(or $(ROUNDS),10) --broker-away 60
 
 .PHONY: trace-context
 trace-context: install ## Runs the W3C's tests of Trace Context (fetches them; not part of CI)
