@@ -12,6 +12,8 @@ enum KafkaBenchmark {
     static let size = 200
     static let rounds = 5
     static let partitions = 16
+    /// The default of `next` and of `batches`.
+    static let batch = 500
 
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
@@ -162,7 +164,7 @@ enum KafkaBenchmark {
             var sum = 0
             var start: ContinuousClock.Instant?
             while seen < count {
-                guard case .records(let records) = try await consumer.next(maximum: 256) else { continue }
+                guard case .records(let records) = try await consumer.next(maximum: Self.batch) else { continue }
                 if start == nil { start = .now }
                 seen += records.count
                 for record in records { sum += record.value?.count ?? 0 }
@@ -172,12 +174,13 @@ enum KafkaBenchmark {
             guard sum == count * Self.size else { throw BaselineError(description: "records came changed") }
             return seconds
         } _: {
-            try Self.c { lantern_c_consume(servers, "bench-1", count, 256, $0, $1, $2) }
+            try Self.c { lantern_c_consume(servers, "bench-1", count, Self.batch, $0, $1, $2) }
         }
         Comparison(
             name: "consume-batches", ours: result.ours / Double(count) * 1e9,
             baseline: result.theirs / Double(count) * 1e9, unit: "ns",
-            what: "C in batches of 256; bar: at least 0.6 times as many; \(Int(Double(count) / result.ours)) a second"
+            what:
+                "C in batches of \(Self.batch); bar: at least 0.6 times as many; \(Int(Double(count) / result.ours)) a second"
                 + " and \(Int(Double(count) / result.theirs)); \(result.spread)"
         ).report()
     }

@@ -23,9 +23,9 @@ enum EntryStore {
     ///   tried.
     static func claimNew(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
         try await tx.savepoint {
-            try await tx.copyIn("event_key", columns: ["source", "event_id", "digest"]) { copy in
+            try await tx.copyInBinary("event_key", columns: ["source", "event_id", "digest"]) { copy in
                 for entry in entries {
-                    try await copy.writeRow { row in
+                    try await copy.write { row in
                         row.append(entry.event.source)
                         row.append(entry.event.id)
                         row.append(bytes: entry.digest)
@@ -61,15 +61,16 @@ enum EntryStore {
         "content_type", "data", "data_is_json", "data_salt", "personal_salt", "topic", "partition", "record_offset",
     ]
 
-    /// Few go by INSERT, in one round trip with their neighbours; many by COPY, which costs PostgreSQL half as much.
+    /// Few go by INSERT, in one round trip with their neighbours; many by COPY, which costs PostgreSQL half as much. The types are
+    /// exactly those of the columns.
     static let copyFrom = 20
 
     static func insert(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
         guard !entries.isEmpty else { return }
         if entries.count < Self.copyFrom { return try await Self.insertFew(entries, in: tx) }
-        try await tx.copyIn("entry", columns: Self.columns) { copy in
+        try await tx.copyInBinary("entry", columns: Self.columns) { copy in
             for entry in entries {
-                try await copy.writeRow { row in
+                try await copy.write { row in
                     row.append(entry.id)
                     row.append(entry.time)
                     row.append(entry.isAhead)
@@ -97,7 +98,7 @@ enum EntryStore {
                     row.append(bytes: entry.leaf.dataSalt)
                     row.append(bytes: entry.leaf.personalSalt)
                     row.append(entry.record.topic)
-                    row.append(Int64(entry.record.partition ?? 0))
+                    row.append(entry.record.partition ?? 0)
                     row.append(entry.record.offset ?? 0)
                 }
             }
@@ -135,11 +136,11 @@ enum EntryStore {
         in tx: PostgresTransaction
     ) async throws {
         if entries.count >= Self.copyFrom {
-            try await tx.copyIn(
+            try await tx.copyInBinary(
                 "unsealed", columns: ["kind", "entry_id", "time", "hash", "source", "epoch", "sequence"]
             ) { copy in
                 for entry in entries {
-                    try await copy.writeRow { row in
+                    try await copy.write { row in
                         row.append("entry")
                         row.append(entry.id)
                         row.append(entry.time)

@@ -3,8 +3,9 @@ import Foundation
 import Lantern
 import LanternTracing
 
-/// An event on its way to the timeline: everything that is stored of it, worked out without I/O.
-struct IncomingEntry: Sendable {
+/// An event on its way to the timeline: everything that is stored of it, worked out without I/O. A class, because it is wide
+/// and goes from list to list.
+final class IncomingEntry: Sendable {
     let id: UUID
     let record: KafkaRecord
     let event: EventEnvelope
@@ -21,7 +22,7 @@ struct IncomingEntry: Sendable {
 
     /// Reads and checks a record.
     /// - Throws: ``EventError``, the reason of a dead letter.
-    init(_ record: KafkaRecord, now: Timestamp) throws(EventError) {
+    init(_ record: KafkaRecord, now: Timestamp, leaf: Leaf = Leaf()) throws(EventError) {
         let event = try CloudEvents.event(record)
         try Self.checkSource(event, topic: record.topic)
         self.id = .version7()
@@ -41,8 +42,8 @@ struct IncomingEntry: Sendable {
         // PostgreSQL keeps the bytes whatever they are. What is shown as JSON goes into an answer byte by byte, so the
         // check is strict: one comma too many would spoil the whole page.
         self.dataIsJSON = JSONSyntax.isValid(event.data)
-        self.leaf = Leaf()
-        self.hash = Leaf.hash(self.leaf.bytes(of: event, time: self.time, traceID: self.traceID))
+        self.leaf = leaf
+        self.hash = Leaf.hash(leaf.bytes(of: event, time: self.time, traceID: self.traceID))
         self.digest = Array(SHA256.hash(data: event.contentBytes))
     }
 

@@ -18,6 +18,8 @@ package struct Ingest: RecordHandler {
     private struct Prepared: Sendable {
         var heads: [(head: SourceHead, partition: Int32)] = []
         var entries: [(record: KafkaRecord, entry: Result<IncomingEntry, EventError>)] = []
+        /// Those that are events, in the order of their keys, so that two members never wait for each other.
+        var claims: [IncomingEntry] = []
     }
 
     package func prepare(_ records: [KafkaRecord]) async -> (any Sendable)? { self.read(records) }
@@ -31,7 +33,7 @@ package struct Ingest: RecordHandler {
         let now = Timestamp.now
         var prepared = Prepared()
         prepared.entries.reserveCapacity(records.count)
-        for record in records {
+        for (record, leaf) in zip(records, Leaf.make(records.count)) {
             let isStructured = CloudEvents.isStructured(record)
             if !isStructured, record.header("ce_type")?.hasPrefix("lantern.") == true {
                 // Nobody announces for another source: a forged head would make gaps, or hide them.
@@ -42,11 +44,13 @@ package struct Ingest: RecordHandler {
                 }
                 continue
             }
-            let entry = Result { () throws(EventError) in try IncomingEntry(record, now: now) }
+            let entry = Result { () throws(EventError) in try IncomingEntry(record, now: now, leaf: leaf) }
             // Control types are never entries, however they are written.
             if isStructured, case .success(let entry) = entry, entry.event.type.hasPrefix("lantern.") { continue }
             prepared.entries.append((record, entry))
         }
+        prepared.claims = prepared.entries.compactMap { try? $0.entry.get() }
+            .sorted { ($0.event.source, $0.event.id) < ($1.event.source, $1.event.id) }
         return prepared
     }
 
@@ -66,7 +70,7 @@ package struct Ingest: RecordHandler {
                 case .failure(let error): try await self.putAside(record, error, traces, in: tx)
                 }
             }
-            let (new, duplicates) = try await self.sort(entries, traces, in: tx)
+            let (new, duplicates) = try await self.sort(entries, claims: prepared.claims, traces, in: tx)
             try await EntryStore.insert(new, in: tx)
             try await EntryStore.handToSealer(new, duplicates: duplicates, heads: heads, in: tx)
             for (source, count) in Dictionary(grouping: duplicates, by: \.event.source).mapValues(\.count) {
@@ -118,20 +122,18 @@ package struct Ingest: RecordHandler {
 
     /// Tells new events from those that were here before. An id that comes with other content is put aside.
     private func sort(
-        _ entries: [IncomingEntry], _ traces: BatchTraces, in tx: PostgresTransaction
+        _ entries: [IncomingEntry], claims: [IncomingEntry], _ traces: BatchTraces, in tx: PostgresTransaction
     ) async throws -> (new: [IncomingEntry], duplicates: [IncomingEntry]) {
         guard !entries.isEmpty else { return ([], []) }
-        // In key order, so that two members never wait for each other.
-        let sorted = entries.sorted { ($0.event.source, $0.event.id) < ($1.event.source, $1.event.id) }
-        if sorted.count >= EntryStore.copyFrom, self.duplicates.areUnlikely {
+        if claims.count >= EntryStore.copyFrom, self.duplicates.areUnlikely {
             do {
-                try await EntryStore.claimNew(sorted, in: tx)
+                try await EntryStore.claimNew(claims, in: tx)
                 return (entries, [])
             } catch let error as PostgresError where error.code == .uniqueViolation {
                 self.duplicates.seen()
             }
         }
-        let inserted = try await EntryStore.claim(sorted, in: tx)
+        let inserted = try await EntryStore.claim(claims, in: tx)
         var unclaimed = inserted
         var new: [IncomingEntry] = []
         var seen: [IncomingEntry] = []

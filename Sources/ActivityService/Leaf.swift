@@ -6,15 +6,24 @@ import Lantern
 ///
 /// Data and personal fields go in by salted hashes only, so that both can be erased while the leaf, and every proof that
 /// rests on it, stays as it is.
-struct Leaf {
+struct Leaf: Sendable {
     var dataSalt: [UInt8]
     var personalSalt: [UInt8]
 
     /// With new salts of 32 bytes each.
-    init() {
+    init() { self = Self.make(1)[0] }
+
+    /// So many, whose salts are asked of the kernel together: for each alone that is a call that costs more than the hashes.
+    static func make(_ count: Int) -> [Leaf] {
+        guard count > 0 else { return [] }
         // From the generator of keys: one that asks the kernel for each byte would cost more than all the rest of an entry.
-        let random = SymmetricKey(size: SymmetricKeySize(bitCount: 512)).withUnsafeBytes { Array($0) }
-        self.init(dataSalt: Array(random[..<32]), personalSalt: Array(random[32...]))
+        return SymmetricKey(size: SymmetricKeySize(bitCount: 512 * count)).withUnsafeBytes { random in
+            (0..<count).map { index in
+                Leaf(
+                    dataSalt: Array(random[(index * 64)..<(index * 64 + 32)]),
+                    personalSalt: Array(random[(index * 64 + 32)..<(index * 64 + 64)]))
+            }
+        }
     }
 
     init(dataSalt: [UInt8], personalSalt: [UInt8]) {

@@ -141,7 +141,15 @@ public final class EventConsumer: Service {
     ) async throws {
         var new: [KafkaRecord] = []
         var restarted: Set<KafkaPartition> = []
+        new.reserveCapacity(records.count)
         for record in records {
+            // As the one before: only the first of a partition can be anything else than new.
+            if record.offset != nil, restarted.isEmpty, let last = new.last, last.partition == record.partition,
+                last.topic == record.topic
+            {
+                new.append(record)
+                continue
+            }
             let partition = KafkaPartition(topic: record.topic, partition: record.partition ?? 0)
             guard let offset = record.offset, !restarted.contains(partition) else { continue }
             switch progress[partition]?.decide(offset: offset, id: fingerprint(record)) {
@@ -235,9 +243,8 @@ public final class EventConsumer: Service {
             }
             break
         }
-        for record in records {
-            let partition = KafkaPartition(topic: record.topic, partition: record.partition ?? 0)
-            progress[partition]?.committed(next: (record.offset ?? 0) + 1, lastID: fingerprint(record))
+        for (partition, last) in Self.ends(of: records) {
+            progress[partition]?.committed(next: (last.offset ?? 0) + 1, lastID: fingerprint(last))
         }
         self.handler.committed()
     }
@@ -265,10 +272,7 @@ public final class EventConsumer: Service {
         _ records: [KafkaRecord], _ progress: [KafkaPartition: PartitionProgress],
         _ work: @Sendable (PostgresTransaction) async throws -> Void
     ) async throws {
-        let ends = Dictionary(
-            records.map { (KafkaPartition(topic: $0.topic, partition: $0.partition ?? 0), $0) },
-            uniquingKeysWith: { $1 }
-        )
+        let ends = Self.ends(of: records)
         try await self.database.transaction { tx in
             let moves = try ends.map { partition, last in
                 guard let state = progress[partition] else {
@@ -281,6 +285,16 @@ public final class EventConsumer: Service {
             try await self.offsets.move(moves, in: tx)
             try await work(tx)
         }
+    }
+
+    /// The last record of each partition. There are few partitions, so the list is searched.
+    private static func ends(of records: [KafkaRecord]) -> [(partition: KafkaPartition, last: KafkaRecord)] {
+        var ends: [(partition: KafkaPartition, last: KafkaRecord)] = []
+        for record in records.reversed()
+        where !ends.contains(where: { $0.last.partition == record.partition && $0.last.topic == record.topic }) {
+            ends.append((KafkaPartition(topic: record.topic, partition: record.partition ?? 0), record))
+        }
+        return ends
     }
 
     enum Disposition {

@@ -30,11 +30,12 @@ struct PartitionProgress: Sendable, Equatable {
         case restart
     }
 
-    mutating func decide(offset: Int64, id: String) -> Decision {
+    /// - Parameter id: Worked out for the first record only.
+    mutating func decide(offset: Int64, id: @autoclosure () -> String) -> Decision {
         guard self.verifying else { return .take }
         self.verifying = false
         if offset == self.stored - 1 {
-            return id == self.lastID ? .skip : .restart
+            return id() == self.lastID ? .skip : .restart
         }
         // The record before is gone by retention: nothing to compare, and what is between is lost to this consumer.
         if offset >= self.stored { self.skipped += offset - self.stored }

@@ -28,10 +28,16 @@ public final class KafkaConsumer: Sendable {
         case lost([KafkaPartition])
     }
 
+    /// What the polling thread answers.
+    enum Answer {
+        case event(Event)
+        case messages(KafkaMessages)
+    }
+
     struct Demand {
         var maximum: Int
         var maximumBytes: Int
-        var continuation: CheckedContinuation<Event, any Error>
+        var continuation: CheckedContinuation<Answer, any Error>
     }
 
     struct State {
@@ -171,10 +177,22 @@ public final class KafkaConsumer: Sendable {
     /// Waits for the next event.
     /// - Parameters:
     ///   - maximum: Most records in one answer.
-    ///   - maximumBytes: An answer ends with the record that reaches it.
+    ///   - maximumBytes: Of keys and values. An answer ends with the record that reaches it; where that is much larger than
+    ///     those before it, up to 31 more may follow.
     /// - Throws: ``KafkaError``, with code `closed` also where the consumer is closed meanwhile; `CancellationError` when the
     ///   task is cancelled, after which it can be asked again.
     public func next(maximum: Int = 500, maximumBytes: Int = 8 << 20) async throws -> Event {
+        switch try await self.answer(maximum: maximum, maximumBytes: maximumBytes) {
+        case .event(let event): return event
+        case .messages(let messages):
+            defer { self.handle.giveBack() }
+            let records = messages.take()
+            self.telemetry.consumed(records, group: self.group)
+            return .records(records)
+        }
+    }
+
+    private func answer(maximum: Int, maximumBytes: Int) async throws -> Answer {
         try await withTaskCancellationHandler {
             try Task.checkCancellation()
             return try await withCheckedThrowingContinuation { continuation in

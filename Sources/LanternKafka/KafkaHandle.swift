@@ -50,6 +50,12 @@ final class KafkaHandle: @unchecked Sendable {
         return try body(self.raw)
     }
 
+    /// Keeps the handle for somebody who is given something of it. For the polling thread, which alone frees the handle.
+    func lend() { self.lifetime.withLock { $0.users += 1 } }
+
+    /// Undoes ``lend()``.
+    func giveBack() { self.lifetime.withLock { $0.users -= 1 } }
+
     /// Frees everything, once nobody uses it any more. The calls in use are short, or have a time limit of their own.
     /// - Parameter last: Frees what belongs to the handle, when nobody uses it any more.
     func destroy(after last: () -> Void = {}) {

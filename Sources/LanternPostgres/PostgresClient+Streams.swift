@@ -81,12 +81,13 @@ extension PostgresTransaction {
 }
 
 extension SQL {
-    fileprivate static func copy(into table: String, _ columns: [String]) -> SQL {
+    static func copy(into table: String, _ columns: [String], options: String = "") -> SQL {
         func quoted(_ name: some StringProtocol) -> String {
             "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
         }
         let name = table.split(separator: ".", maxSplits: 1).map { quoted($0) }.joined(separator: ".")
-        return SQL(unchecked: "COPY \(name) (\(columns.map { quoted($0) }.joined(separator: ", "))) FROM STDIN")
+        return SQL(
+            unchecked: "COPY \(name) (\(columns.map { quoted($0) }.joined(separator: ", "))) FROM STDIN\(options)")
     }
 }
 
@@ -242,12 +243,18 @@ extension Driver {
     fileprivate func copyIn(
         _ sql: SQL, loss: Request.Loss, _ body: (PostgresCopyWriter) async throws -> Void
     ) async throws -> Int {
-        _ = try await self.perform(.openCopy(sql), .nothing, isAlone: false)
-        let writer = PostgresCopyWriter(self)
-        defer { writer.isOver = true }
-        do {
+        try await self.copyIn(sql, loss: loss) { driver in
+            let writer = PostgresCopyWriter(driver)
+            defer { writer.isOver = true }
             try await body(writer)
             try await writer.flush()
+        }
+    }
+
+    func copyIn(_ sql: SQL, loss: Request.Loss, _ send: (Driver) async throws -> Void) async throws -> Int {
+        _ = try await self.perform(.openCopy(sql), .nothing, isAlone: false)
+        do {
+            try await send(self)
             if Task.isCancelled { throw PostgresError.cancelledByTask }
         } catch {
             let ended = await Task.detached {

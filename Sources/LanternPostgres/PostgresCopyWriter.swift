@@ -35,24 +35,6 @@ public final class PostgresCopyWriter {
         if self.bytes.count >= Self.pieceBytes { try await self.flush() }
     }
 
-    /// Writes one row, column by column: faster than ``write(_:)`` where rows are wide. Waits as it does.
-    /// - Parameter body: Appends a value for each column, in order.
-    /// - Throws: ``PostgresError``; code `invalidParameter` for a text with a NUL character.
-    public func writeRow(_ body: (inout PostgresCopyRow) -> Void) async throws {
-        if self.isOver { throw PostgresError(code: .closed, message: "the COPY has ended") }
-        let start = self.bytes.count
-        // Moved there and back, so that nothing is copied.
-        var row = PostgresCopyRow(bytes: self.bytes)
-        self.bytes = []
-        body(&row)
-        self.bytes = row.end()
-        if row.holdsNUL {
-            self.bytes.removeSubrange(start...)
-            throw PostgresError(code: .invalidParameter, message: "a text of a row holds a NUL character")
-        }
-        if self.bytes.count >= Self.pieceBytes { try await self.flush() }
-    }
-
     func flush() async throws {
         guard !self.bytes.isEmpty else { return }
         // The array goes to the driver's thread whole; what comes next is written into another.

@@ -46,7 +46,8 @@ struct GapNotingTests {
         #expect(try await self.gap(stand).change == .detected)
         try await stand.store.note(self.gap(stand), .detected, outbox: stand.outbox)
         #expect(
-            try await self.gap(stand).known == Gap.Known(version: 3, isOpen: true, requests: 0, unanswered: 0, sinceRequest: nil))
+            try await self.gap(stand).known
+                == Gap.Known(version: 3, isOpen: true, requests: 0, unanswered: 0, sinceRequest: nil))
 
         let told = try await stand.told()
         #expect(

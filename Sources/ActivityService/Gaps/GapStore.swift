@@ -44,7 +44,8 @@ struct GapStore: Sendable {
             let known = try row("version", as: Int64?.self).map { version in
                 Gap.Known(
                     version: version, isOpen: try row("is_open"), requests: try row("requests"),
-                    unanswered: try row("unanswered"), sinceRequest: try row("since", as: Double?.self).map { .seconds($0) },
+                    unanswered: try row("unanswered"),
+                    sinceRequest: try row("since", as: Double?.self).map { .seconds($0) },
                     requestedThrough: try row("requested_through")
                 )
             }

@@ -12,6 +12,8 @@ public struct PostgresTime: Hashable, Comparable, Sendable, CustomStringConverti
 
     init(binary value: Int64) { self.microseconds = value }
 
+    var binary: Int64 { self.microseconds }
+
     public init(_ time: Timestamp) {
         let (value, overflow) = time.microseconds.subtractingReportingOverflow(Self.epoch)
         // Not the extremes; the server refuses what is beyond its range.
