@@ -90,6 +90,11 @@ public enum MetricCatalogue {
             "lantern_duplicates_total", .counter, "Events that came again and were dropped.", labels: ["source"]
         ),
         MetricDeclaration(
+            "lantern_consumer_skipped_offsets_total", .counter,
+            "Offsets that a consumer had not read and the brokers did not have any more.",
+            labels: ["messaging_destination_name", "messaging_consumer_group_name"]
+        ),
+        MetricDeclaration(
             "lantern_dead_letters_total", .counter, "Records put aside, by reason.", labels: ["reason"]
         ),
         MetricDeclaration("lantern_log_size", .gauge, "Entries of the timeline that have a log index."),

@@ -135,8 +135,21 @@ public final class Platform: Sendable {
             service: self.name, database: database, direct: direct, transport: transport, logger: self.logger
         )
         self.migrate(ConsumerSchema.component, ConsumerSchema.migrations, direct)
+        let retention = try self.settings.value(
+            "CONSUMER_RETENTION", default: .seconds(30 * 86_400), "a duration of at least 1h, such as 720h"
+        ) { text in
+            Settings.duration(text).flatMap { $0 >= .seconds(3_600) ? $0 : nil }
+        }
+        let isFirst = self.parts.withLock { parts in
+            defer { parts.consumers.append(consumer) }
+            return parts.consumers.isEmpty
+        }
+        if isFirst {
+            self.every(.seconds(3_600), "forget handled events") {
+                try await ConsumerRetention(database: database).forget(olderThan: retention)
+            }
+        }
         self.parts.withLock { parts in
-            parts.consumers.append(consumer)
             if parts.deadLetters == nil {
                 parts.deadLetters = (DeadLetterStore(database: database), [:])
                 parts.relays.append(Gated(gate: gate, service: publisher))

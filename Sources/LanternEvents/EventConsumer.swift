@@ -1,3 +1,4 @@
+import CoreMetrics
 public import LanternKafka
 public import LanternPostgres
 public import Logging
@@ -48,7 +49,7 @@ public final class EventConsumer: Service {
     private let handler: any RecordHandler
     private let offsets: ConsumerOffsets
     private let deadLetters: DeadLetters
-    private let logger: Logger
+    let logger: Logger
     private let ready: @Sendable () async throws -> Void
 
     /// Records that are asked for at once, and those of one transaction.
@@ -152,7 +153,10 @@ public final class EventConsumer: Service {
             }
             let partition = KafkaPartition(topic: record.topic, partition: record.partition ?? 0)
             guard let offset = record.offset, !restarted.contains(partition) else { continue }
-            switch progress[partition]?.decide(offset: offset, id: fingerprint(record)) {
+            let skipped = progress[partition]?.skipped ?? 0
+            let decision = progress[partition]?.decide(offset: offset, id: fingerprint(record))
+            if let now = progress[partition]?.skipped, now > skipped { self.noteSkipped(now - skipped, partition) }
+            switch decision {
             case .take: new.append(record)
             case .skip: break
             case .restart: restarted.insert(partition)
@@ -181,6 +185,19 @@ public final class EventConsumer: Service {
         if !restarted.isEmpty {
             try consumer.seek(restarted.map { KafkaPosition($0, .earliest) })
         }
+    }
+
+    /// What the brokers had given up before it was read: of a service with heads the timeline asks for it again.
+    private func noteSkipped(_ count: Int64, _ partition: KafkaPartition) {
+        self.logger.warning(
+            "the brokers do not have records any more that were not read",
+            metadata: ["partition": "\(partition)", "offsets": "\(count)"])
+        Counter(
+            label: "lantern_consumer_skipped_offsets_total",
+            dimensions: [
+                ("messaging_destination_name", partition.topic), ("messaging_consumer_group_name", self.group),
+            ]
+        ).increment(by: count)
     }
 
     /// Handles records, batch by batch; the next is prepared while the transaction of one runs.
@@ -295,57 +312,5 @@ public final class EventConsumer: Service {
             ends.append((KafkaPartition(topic: record.topic, partition: record.partition ?? 0), record))
         }
         return ends
-    }
-
-    enum Disposition {
-        case stop
-        case wait
-        case retry(EventError)
-        case poison(EventError)
-    }
-
-    /// What to do about an error: wait for what is away, try again what may pass, put aside what never will.
-    static func disposition(of error: any Error) -> Disposition {
-        switch error {
-        // One of the handler's own, that nobody asked for, is a failure as any other.
-        case is CancellationError where Task.isCancelled: return .stop
-        case let error as EventError:
-            return error.code == .fenced || error.code == .lostLeadership ? .stop : .poison(error)
-        case let error as PostgresError:
-            if error.isDataError { return .poison(EventError(code: .storeRefused, message: error.description)) }
-            switch error.code {
-            // Also a statement that takes too long, which its record may be the reason of.
-            case .server, .decoding, .migration, .wrongMethod, .pooled:
-                return .retry(EventError(code: .storeRefused, message: error.description))
-            case .cancelled:
-                return Task.isCancelled
-                    ? .stop : .retry(EventError(code: .storeRefused, message: error.description))
-            default: return .wait
-            }
-        case is DecodingError:
-            return .poison(EventError(code: .undecodable, message: "the data does not have the shape of its type"))
-        default:
-            // The text of a foreign error may hold what a user sent; its type does not.
-            return .retry(EventError(code: .handlerFailed, message: String(reflecting: Swift.type(of: error))))
-        }
-    }
-
-    private func retrying<Value: Sendable>(_ operation: () async throws -> Value) async throws -> Value {
-        var failures = 0
-        while true {
-            do {
-                return try await operation()
-            } catch {
-                guard case .wait = Self.disposition(of: error), (error as? PostgresError)?.code != .unknownOutcome
-                else {
-                    throw error
-                }
-                failures += 1
-                if failures.nonzeroBitCount == 1 {
-                    self.logger.warning("the consumer waits for the database", error: error)
-                }
-                try await Task.sleep(for: .milliseconds(min(5_000, 50 << min(failures, 7))))
-            }
-        }
     }
 }

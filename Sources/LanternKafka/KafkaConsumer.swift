@@ -225,6 +225,9 @@ public final class KafkaConsumer: Sendable {
         }
     }
 
+    /// The partitions that it reads now.
+    public var assigned: [KafkaPartition] { self.callbacks.rebalancing.withLock { Array($0.assigned) } }
+
     /// Reads partitions that are assigned already from other positions on.
     /// - Throws: ``KafkaError``.
     public func seek(_ positions: [KafkaPosition]) throws {

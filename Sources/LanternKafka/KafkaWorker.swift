@@ -87,6 +87,13 @@ public struct KafkaWorker: Sendable {
 
     private func feed(_ lanes: [AsyncStream<Job>.Continuation], _ progress: WorkerProgress) async throws {
         var paused: Set<KafkaPartition> = []
+        // Of a run before this one, which may have read what it did not finish: begun anew where the group's offset is.
+        let held = self.consumer.assigned
+        if !held.isEmpty {
+            progress.assigned(held)
+            try self.consumer.seek(held.map { KafkaPosition($0, .committed) })
+            try self.consumer.resume(held)
+        }
         while !Task.isCancelled {
             let event: KafkaConsumer.Event
             do {

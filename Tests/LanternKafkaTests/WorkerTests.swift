@@ -188,6 +188,42 @@ struct WorkerTests {
         await admin.close()
     }
 
+    @Test("a second run with the same consumer goes on where the first one committed")
+    func secondRun() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 2])
+        try await fixture.fill(0..<20, partitions: [0, 1])
+        let gate = Gate()
+        let book = Book()
+        let consumer = try fixture.consumer()
+        let first = KafkaWorker(
+            consumer: consumer, concurrency: 2, drainDeadline: .milliseconds(100), logger: fixture.logger
+        ) { record in
+            if record.number >= 10 { await gate.pass() }
+            book.ended(record, by: "first")
+        }
+        let run = Task { try await first.run() }
+        try await wait(for: "both lanes to be held") { gate.held == 2 }
+        run.cancel()
+        try await run.value
+
+        let second = KafkaWorker(consumer: consumer, concurrency: 2, logger: fixture.logger) {
+            book.ended($0, by: "second")
+        }
+        let again = Task { try await second.run() }
+        try await wait(for: "the rest") { book.handled.count { $0.worker == "second" } >= 20 }
+        again.cancel()
+        try await again.value
+        gate.open()
+        for partition in [Int32(0), 1] {
+            func numbers(_ worker: String) -> [Int] {
+                book.handled.filter { $0.record.partition == partition && $0.worker == worker }.map(\.record.number)
+            }
+            #expect(numbers("second") == Array(10..<20))
+            #expect(numbers("first").prefix(10) == Array(0..<10)[...])
+        }
+        await consumer.close()
+    }
+
     @Test("a closed consumer ends the run with an error")
     func closedConsumer() async throws {
         let fixture = try KafkaFixture(topics: ["t": 1])
