@@ -7,8 +7,9 @@ import Synchronization
 ///
 /// What it lacks against a broker (librdkafka 2.0.2): it keeps everything in memory, at most 5 MiB or 100,000 batches for
 /// each partition; a restart loses all; no admin API, no ACLs, no log compaction; `offsets_for_times` answers nothing;
-/// transactions are not isolated; a fetch with nothing to read waits out its `fetch.wait.max.ms`. Never rely on it for
-/// anything but this platform's own development.
+/// transactions are not isolated; a fetch with nothing to read waits out its `fetch.wait.max.ms`; a member whose session ends
+/// while it waits to join (the process was frozen) is forgotten without an answer, and tries again after its
+/// `max.poll.interval.ms`. Never rely on it for anything but this platform's own development.
 public final class EmbeddedBroker: Sendable {
     /// A mock cluster and the client handle it lives in. `@unchecked Sendable` is right because librdkafka's mock calls
     /// hand their work to the cluster's own thread, and ``stop()`` frees both once.

@@ -86,6 +86,9 @@ class Stand:
             "PATH": "/usr/bin:/bin", "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port),
             "DATABASE_URL": self.cluster.url(service, name), "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "KAFKA_FETCH_WAIT_MAX_MS": "50", "KAFKA_SESSION_TIMEOUT_MS": "6000", "KAFKA_RECONNECT_BACKOFF_MAX_MS": "1000",
+            # The embedded broker forgets, without an answer, who waits to join while it is frozen; a member waits for the
+            # answer as long as this. Apache Kafka answers.
+            "KAFKA_MAX_POLL_INTERVAL_MS": "20000",
             "AUTH_ISSUER": self.auth_url, "AUTH_AUDIENCE": "lantern",
             "AUTH_JWKS_URL": f"{self.auth_url}/.well-known/jwks.json", "LOG_FORMAT": "json",
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "info"),
