@@ -18,7 +18,7 @@ enum EntryStore {
         return Set(try rows.map { EventKey(source: try $0("source"), id: try $0("event_id")) })
     }
 
-    /// Claims keys none of which was here before, by COPY, which costs PostgreSQL a third of what asking for each does.
+    /// Claims keys none of which was here before, by COPY: nothing is asked and answered for each.
     /// - Throws: ``PostgresError`` with code `uniqueViolation` where one was; the transaction goes on as if nothing had been
     ///   tried.
     static func claimNew(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {
@@ -61,8 +61,8 @@ enum EntryStore {
         "content_type", "data", "data_is_json", "data_salt", "personal_salt", "topic", "partition", "record_offset",
     ]
 
-    /// Few go by INSERT, in one round trip with their neighbours; many by COPY, which costs PostgreSQL half as much. The types are
-    /// exactly those of the columns.
+    /// Few go by INSERT, in one round trip with their neighbours; many by COPY. The types are exactly
+    /// those of the columns.
     static let copyFrom = 20
 
     static func insert(_ entries: [IncomingEntry], in tx: PostgresTransaction) async throws {

@@ -1,7 +1,7 @@
 import CRDKafka
 
-/// Messages on their way from the polling thread to the caller, who copies them: so memory is taken and freed by one thread,
-/// which costs the allocator half as much, while the other polls on.
+/// Messages on their way from the polling thread to the caller, who copies them: so memory is taken and freed on one side, and the
+/// polling thread only collects.
 ///
 /// `@unchecked Sendable` is right because one thread at a time has them: the polling thread fills it and lends it together
 /// with the handle (``KafkaHandle/lend()``), and the caller frees all of it in ``take()`` before giving that back.

@@ -1,7 +1,7 @@
 public import Foundation
 
 extension PostgresTransaction {
-    /// As ``copyIn(_:columns:_:)``, in COPY's binary format: the server reads no text, which is most of the work of wide rows.
+    /// As ``copyIn(_:columns:_:)``, in COPY's binary format: the server has no text to read.
     ///
     /// Each value must have exactly the type of its column, which no conversion makes good: an `Int64` is a `bigint`, an
     /// `Int32` an `integer`. The server refuses the whole COPY otherwise.

@@ -11,9 +11,10 @@ FATAL = re.compile(
     rb'"level":"critical"|Fatal error|Swift runtime failure|\*\*\* Signal|\*\*\* Program crashed|AddressSanitizer|PANIC:'
 )
 # Everybody locks in one order, also after somebody died. Not so in order: what it does for several users whose events came
-# together is one transaction, and those who order at the same time know nothing of it. PostgreSQL ends one of the two, which
-# is tried again.
+# together is one transaction, and those who order at the same time know nothing of it. PostgreSQL ends one of the two; what
+# that cost whom is seen by the other checks, and how often it was is told.
 DEADLOCK = re.compile(rb"(?:activity|auth)-\d .*deadlock detected")
+ORDER_DEADLOCK = re.compile(rb"order-\d .*deadlock detected")
 
 
 class Watch:
@@ -31,9 +32,11 @@ class Watch:
             part.ended_by_itself = []
         self.console.check("no process ended by itself", not ended, ended)
         logged = [(part.name, line) for part in self.stand.parts for line in self._fresh(part)]
-        for text, pattern in (("nobody logged anything fatal", FATAL), ("no statements waited in a circle", DEADLOCK)):
+        for text, pattern in (("nobody logged anything fatal", FATAL), ("no statements of auth or activity waited in a circle", DEADLOCK)):
             lines = [f"{name}: {line.decode(errors='replace')[:400]}" for name, line in logged if pattern.search(line)]
             self.console.check(text, not lines, f"{len(lines)}, among them {lines[:3]}")
+        if count := sum(1 for _, line in logged if ORDER_DEADLOCK.search(line)):
+            self.console.note(f"{count} deadlocks in order")
 
     def _fresh(self, part: Part) -> list[bytes]:
         """Lines that were logged since the last look."""
