@@ -108,6 +108,8 @@ public final class EventConsumer: Service {
                 switch event {
                 case .assigned(let partitions):
                     waiting.formUnion(partitions)
+                    // There from the start: an alert on its rise would miss a series that begins above 0.
+                    for topic in Set(partitions.map(\.topic)) { _ = self.skippedOffsets(of: topic) }
                     self.logger.info("partitions assigned", metadata: ["partitions": "\(partitions.count)"])
                 case .revoked(let partitions):
                     waiting.subtract(partitions)
@@ -192,12 +194,15 @@ public final class EventConsumer: Service {
         self.logger.warning(
             "the brokers do not have records any more that were not read",
             metadata: ["partition": "\(partition)", "offsets": "\(count)"])
+        self.skippedOffsets(of: partition.topic).increment(by: count)
+    }
+
+    private func skippedOffsets(of topic: String) -> Counter {
         Counter(
             label: "lantern_consumer_skipped_offsets_total",
             dimensions: [
-                ("messaging_destination_name", partition.topic), ("messaging_consumer_group_name", self.group),
-            ]
-        ).increment(by: count)
+                ("messaging_destination_name", topic), ("messaging_consumer_group_name", self.group),
+            ])
     }
 
     /// Handles records, batch by batch; the next is prepared while the transaction of one runs.
