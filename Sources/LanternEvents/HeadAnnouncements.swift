@@ -1,7 +1,6 @@
 /// When heads are due: at most each second when something changed, each 30 seconds when idle.
 struct HeadAnnouncements {
     private var last: (sequence: Int64, at: ContinuousClock.Instant)?
-    private var known: (count: Int32, at: ContinuousClock.Instant)?
     private var notBefore: ContinuousClock.Instant?
 
     func isChanged(_ sequence: Int64) -> Bool { self.last?.sequence != sequence }
@@ -20,14 +19,5 @@ struct HeadAnnouncements {
     /// It did not work, and is worth another try in a second.
     mutating func failed(now: ContinuousClock.Instant) {
         self.notBefore = now + .seconds(1)
-        self.known = nil
-    }
-
-    /// The number of partitions, asked for again every ten seconds: topics grow.
-    mutating func partitions(now: ContinuousClock.Instant, _ ask: () async throws -> Int32) async throws -> Int32 {
-        if let known, now - known.at < .seconds(10) { return known.count }
-        let count = try await ask()
-        self.known = (count, now)
-        return count
     }
 }

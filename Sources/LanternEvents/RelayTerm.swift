@@ -96,7 +96,8 @@ struct RelayTerm {
     /// Sends again what was asked for, byte for byte as before, no faster than the settings say.
     private mutating func replay() async throws {
         guard ContinuousClock.now >= self.nextReplay, let oldest = self.replays.epoch else { return }
-        self.replays.clip(oldest, to: try await self.store.lastSequence(of: oldest))
+        let beyond = self.replays.clip(oldest, to: try await self.store.lastSequence(of: oldest))
+        if !beyond.isEmpty { self.noteMissing(beyond, of: oldest, found: 0) }
         guard
             let (epoch, ranges) = self.replays.take(min(self.settings.batchSize, self.settings.replayRate))
         else { return }
@@ -105,23 +106,29 @@ struct RelayTerm {
             try await self.producer.send(events.map { CloudEvents.record($0.event, topic: $0.topic) })
             self.replayed.increment(by: events.count)
         }
-        if Int64(events.count) < ranges.count {
-            self.logger.error(
-                "events that are asked for are not in the outbox any more",
-                metadata: ["epoch": "\(epoch)", "ranges": "\(ranges.literal)", "found": "\(events.count)"]
-            )
-        }
+        if Int64(events.count) < ranges.count { self.noteMissing(ranges, of: epoch, found: events.count) }
         self.nextReplay = .now + .seconds(Double(max(1, ranges.count)) / Double(max(1, self.settings.replayRate)))
+    }
+
+    /// What nobody can send again: it is lost, or whoever asks is wrong.
+    private func noteMissing(_ ranges: SequenceRanges, of epoch: Int64, found: Int) {
+        let some = ranges.prefix(ranges: 10, count: .max)
+        self.logger.error(
+            "events that are asked for are not in the outbox",
+            metadata: [
+                "epoch": "\(epoch)", "ranges": "\(some.literal)\(some == ranges ? "" : " and more")",
+                "found": "\(found)",
+            ]
+        )
     }
 
     /// Heads are for those who look for gaps: without them nothing is lost, and it is tried again in a second.
     private mutating func announce() async {
         do {
             let topic = self.outbox.topic
-            let producer = self.producer
-            let partitions = try await self.heads.partitions(now: .now) {
-                try await producer.partitionCount(of: topic)
-            }
+            // Each time, and after what the head tells of was acknowledged: of a topic that grows, events may be in a
+            // partition already that one would not have counted before.
+            let partitions = try await self.producer.partitionCount(of: topic)
             let head = SourceHead(
                 source: self.outbox.source, epoch: self.leadership.epoch, sequence: self.leadership.publishedThrough,
                 partitions: partitions, previous: self.leadership.previous

@@ -27,15 +27,19 @@ final class ReplayQueue: Sendable {
     /// The oldest epoch of which something is asked for.
     var epoch: Int64? { self.missing.withLock { $0.keys.min() } }
 
-    /// Forgets what no event ever had as its number.
-    func clip(_ epoch: Int64, to last: Int64) {
+    /// Forgets what is beyond the last number of an epoch that is there.
+    /// - Returns: What was forgotten.
+    func clip(_ epoch: Int64, to last: Int64) -> SequenceRanges {
         self.missing.withLock { missing in
-            guard let ranges = missing[epoch] else { return }
+            var forgotten = SequenceRanges()
+            guard let ranges = missing[epoch] else { return forgotten }
             var clipped = SequenceRanges()
-            for range in ranges.ranges where range.lowerBound <= last {
-                clipped.insert(range.lowerBound...min(last, range.upperBound))
+            for range in ranges.ranges {
+                if range.lowerBound <= last { clipped.insert(range.lowerBound...min(last, range.upperBound)) }
+                if range.upperBound > last { forgotten.insert(max(last + 1, range.lowerBound)...range.upperBound) }
             }
             missing[epoch] = clipped.isEmpty ? nil : clipped
+            return forgotten
         }
     }
 

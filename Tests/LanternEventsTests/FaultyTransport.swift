@@ -26,6 +26,8 @@ struct FaultyTransport: EventTransport {
 
     /// What members of a group read through.
     var onRead: @Sendable (any EventReader) -> any EventReader = { $0 }
+    /// How many partitions producers are told of.
+    var onCount: @Sendable (Int32) -> Int32 = { $0 }
     /// The group that they really join.
     var onJoin: @Sendable (String) -> String = { $0 }
 
@@ -47,7 +49,8 @@ struct FaultyTransport: EventTransport {
         self.counts.made.withLock { $0.producers += 1 }
         let counts = self.counts
         return Producer(
-            base: producer, onSend: self.onSend, onClose: { counts.made.withLock { $0.closedProducers += 1 } })
+            base: producer, onSend: self.onSend, onCount: self.onCount,
+            onClose: { counts.made.withLock { $0.closedProducers += 1 } })
     }
 
     func makeConsumer(group: String, topics: [String], logger: Logger) throws -> any EventReader {
@@ -63,6 +66,7 @@ struct FaultyTransport: EventTransport {
     private struct Producer: EventProducer {
         let base: any EventProducer
         let onSend: @Sendable ([KafkaRecord], @escaping Send) async throws -> [KafkaProducer.Delivery]
+        let onCount: @Sendable (Int32) -> Int32
         let onClose: @Sendable () -> Void
 
         func send(_ records: [KafkaRecord]) async throws -> [KafkaProducer.Delivery] {
@@ -70,7 +74,9 @@ struct FaultyTransport: EventTransport {
             return try await self.onSend(records) { try await base.send($0) }
         }
 
-        func partitionCount(of topic: String) async throws -> Int32 { try await self.base.partitionCount(of: topic) }
+        func partitionCount(of topic: String) async throws -> Int32 {
+            self.onCount(try await self.base.partitionCount(of: topic))
+        }
 
         func close(deadline: Duration) async {
             self.onClose()

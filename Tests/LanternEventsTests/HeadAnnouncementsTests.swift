@@ -47,25 +47,11 @@ struct HeadAnnouncementsTests {
         #expect(heads.isChanged(0))
     }
 
-    @Test("partitions are counted again after ten seconds: topics grow")
-    func partitions() async throws {
+    @Test("an announcement that failed is due again after a second")
+    func failed() {
         var heads = HeadAnnouncements()
-        var counts: [Int32] = []
-        for (seconds, size) in [(0, 3), (1, 4), (9, 5), (10, 6), (19, 7), (20, 8)] as [(Int, Int32)] {
-            counts.append(try await heads.partitions(now: self.start + .seconds(seconds)) { size })
-        }
-        #expect(counts == [3, 3, 3, 6, 6, 8])
-    }
-
-    @Test("a count that failed is asked for again at once")
-    func partitionsFail() async throws {
-        struct Away: Error {}
-        var heads = HeadAnnouncements()
-        do {
-            _ = try await heads.partitions(now: self.start) { throw Away() }
-            Issue.record("the failure was swallowed")
-        } catch is Away {}
-        let count = try await heads.partitions(now: self.start) { 3 }
-        #expect(count == 3)
+        heads.failed(now: self.start)
+        #expect(!heads.isDue(sequence: 1, now: self.start + .milliseconds(999)))
+        #expect(heads.isDue(sequence: 1, now: self.start + .seconds(1)))
     }
 }

@@ -96,6 +96,23 @@ struct RelayFaultTests {
         PublishedEvents(self.transport).expectComplete(21)
     }
 
+    @Test("a topic that grows is counted anew with each head", .timeLimit(.minutes(1)))
+    func growth() async throws {
+        let outbox = try await TestOutbox.make()
+        let count = Mutex<Int32>(2)
+        var growing = FaultyTransport(self.transport)
+        growing.onCount = { _ in count.withLock { $0 } }
+        try await outbox.append(ThingHappened.some(5))
+        try await outbox.relaying(on: growing) {
+            try await wait(for: "a head") { self.transport.heads().contains { $0.sequence == 5 } }
+            count.withLock { $0 = 3 }
+            try await outbox.append([ThingHappened(thing: "later", number: 1)])
+            try await wait(for: "the next head") { self.transport.heads().contains { $0.sequence == 6 } }
+        }
+        // A head that says 2 of what may be in the third would make a gap of it.
+        for head in self.transport.heads() { #expect(head.partitions == (head.sequence == 6 ? 3 : 2)) }
+    }
+
     // MARK: - Two at once
 
     @Test(
