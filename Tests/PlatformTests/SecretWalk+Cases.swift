@@ -133,6 +133,15 @@ extension SecretWalk {
                 )
             }
         }
+        for service in ["order", "activity"] {
+            for name in ["limit", "cursor", "state", "reason", "consumer", "topic"] {
+                let secret = self.canaries.plant("\(name) in the query of the dead letters of \(service)")
+                try await self.send(
+                    route(service, "GET /v1/dead-letters"), "with a secret for \(name)", query: "\(name)=\(secret)",
+                    authorization: admin
+                )
+            }
+        }
         try await self.send(
             route("order", "PUT /admin/log-levels"), "with a secret for a level", authorization: admin,
             body: .json(#"{"default":"[default]","levels":{"order":"[level]"}}"#)

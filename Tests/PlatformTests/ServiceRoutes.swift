@@ -40,7 +40,12 @@ struct ServiceRoute: Hashable, Sendable, CustomStringConvertible {
         let router = Router(context: PlatformContext.self)
         AdminRoutes(readiness: platform.readiness, registry: telemetry.registry).register(on: router)
         LogLevelRoutes(levels: telemetry.levels, logger: telemetry.logger).register(on: router)
-        for register in platform.parts.withLock({ $0.routes }) { register(router) }
+        let (routes, letters, audit) = platform.parts.withLock { ($0.routes, $0.deadLetters, $0.deadLetterAudit) }
+        if let letters {
+            DeadLetterRoutes(store: letters.store, replays: letters.replays, audit: audit, logger: telemetry.logger)
+                .register(on: router)
+        }
+        for register in routes { register(router) }
         return Set(
             router.routes.map { ServiceRoute(service: S.name, method: "\($0.method)", path: $0.path.description) })
     }
