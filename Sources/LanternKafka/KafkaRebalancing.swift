@@ -103,8 +103,19 @@ struct KafkaRebalancing {
     mutating func resume(_ partitions: [KafkaPartition], _ raw: OpaquePointer) throws {
         let paused = partitions.filter { self.paused.contains($0) }
         guard !paused.isEmpty else { return }
-        try KafkaPartitionList.with(paused) { try check(rd_kafka_resume_partitions(raw, $0)) }
+        let positions = try KafkaPartitionList.with(paused) { list -> [KafkaPartition: Int64] in
+            try check(rd_kafka_resume_partitions(raw, list))
+            guard let list, rd_kafka_position(raw, list) == RD_KAFKA_RESP_ERR_NO_ERROR else { return [:] }
+            return KafkaPartitionList.offsets(list)
+        }
         self.paused.subtract(paused)
+        // librdkafka 2.0 lets the thread that fetches sleep on, for up to a second; a seek to where it stands wakes it. It
+        // need not succeed, and nobody waits for it.
+        KafkaPartitionList.with(positions) { list in
+            if let error = rd_kafka_seek_partitions(raw, list, 0) { rd_kafka_error_destroy(error) }
+        }
+        // A seek makes librdkafka forget what was read last.
+        self.note(positions.map { KafkaPosition($0, .at($1)) })
     }
 
     mutating func seek(_ positions: [KafkaPosition], _ raw: OpaquePointer) throws {
