@@ -26,11 +26,11 @@ final class KafkaCapacity: Sendable {
         self.maximumBytes = bytes
     }
 
-    /// Takes room at once, unless there is none or somebody waits for it already.
-    func tryAcquire(bytes: Int) -> Bool {
+    /// Takes room for all of several records at once, unless there is none or somebody waits for it already.
+    func tryAcquire(records: Int = 1, bytes: Int) -> Bool {
         self.state.withLock { state in
-            guard state.waiters.isEmpty, self.fits(bytes, state) else { return false }
-            state.records += 1
+            guard state.waiters.isEmpty, self.fits(bytes, state, records: records) else { return false }
+            state.records += records
             state.bytes += bytes
             return true
         }
@@ -73,9 +73,9 @@ final class KafkaCapacity: Sendable {
         }
     }
 
-    func release(bytes: Int) {
+    func release(records: Int = 1, bytes: Int) {
         let ready = self.state.withLock { state -> [Waiter] in
-            state.records -= 1
+            state.records -= records
             state.bytes -= bytes
             return self.grant(&state)
         }
@@ -93,7 +93,8 @@ final class KafkaCapacity: Sendable {
         return ready
     }
 
-    private func fits(_ bytes: Int, _ state: State) -> Bool {
-        state.records == 0 || (state.records < self.maximumRecords && state.bytes + bytes <= self.maximumBytes)
+    private func fits(_ bytes: Int, _ state: State, records: Int = 1) -> Bool {
+        (state.records == 0 && records == 1)
+            || (state.records + records <= self.maximumRecords && state.bytes + bytes <= self.maximumBytes)
     }
 }

@@ -11,7 +11,8 @@ import Synchronization
 /// go through ``use(_:)``, which ``destroy()`` waits for.
 final class KafkaHandle: @unchecked Sendable {
     let raw: OpaquePointer
-    private let lifetime = Mutex<(users: Int, ended: Bool)>((0, false))
+    /// Twice the number of users, and one more once nobody may become one.
+    private let lifetime = Atomic<Int>(0)
     private let callbacks: Unmanaged<KafkaCallbacks>
 
     /// Takes ownership of `configuration`.
@@ -41,26 +42,22 @@ final class KafkaHandle: @unchecked Sendable {
 
     /// Calls on the handle from another thread than the one that polls; `nil` where it is freed already.
     func use<Value>(_ body: (OpaquePointer) throws -> Value) rethrows -> Value? {
-        let alive = self.lifetime.withLock { lifetime in
-            if !lifetime.ended { lifetime.users += 1 }
-            return !lifetime.ended
-        }
-        guard alive else { return nil }
-        defer { self.lifetime.withLock { $0.users -= 1 } }
-        return try body(self.raw)
+        let before = self.lifetime.wrappingAdd(2, ordering: .acquiring).oldValue
+        defer { self.lifetime.wrappingSubtract(2, ordering: .releasing) }
+        return before & 1 == 0 ? try body(self.raw) : nil
     }
 
     /// Keeps the handle for somebody who is given something of it. For the polling thread, which alone frees the handle.
-    func lend() { self.lifetime.withLock { $0.users += 1 } }
+    func lend() { self.lifetime.wrappingAdd(2, ordering: .acquiring) }
 
     /// Undoes ``lend()``.
-    func giveBack() { self.lifetime.withLock { $0.users -= 1 } }
+    func giveBack() { self.lifetime.wrappingSubtract(2, ordering: .releasing) }
 
     /// Frees everything, once nobody uses it any more. The calls in use are short, or have a time limit of their own.
     /// - Parameter last: Frees what belongs to the handle, when nobody uses it any more.
     func destroy(after last: () -> Void = {}) {
-        self.lifetime.withLock { $0.ended = true }
-        while self.lifetime.withLock({ $0.users > 0 }) { usleep(1_000) }
+        self.lifetime.bitwiseOr(1, ordering: .acquiringAndReleasing)
+        while self.lifetime.load(ordering: .acquiring) != 1 { usleep(1_000) }
         last()
         rd_kafka_destroy(self.raw)
         self.callbacks.release()

@@ -11,6 +11,7 @@ public final class KafkaProducer: Sendable {
     let handle: KafkaHandle
     private let queue: QueueHandle
     private let capacity: KafkaCapacity
+    private let topics = KafkaTopics()
     private let stopping = Atomic<Bool>(false)
     private let ended = Mutex<EndState>(EndState())
     let telemetry: KafkaTelemetry
@@ -86,10 +87,33 @@ public final class KafkaProducer: Sendable {
     /// Sends one record and answers where it was written.
     /// - Throws: As ``send(_:)-(KafkaRecord...)``.
     @discardableResult
-    public func send(_ record: KafkaRecord) async throws -> Delivery {
-        let deliveries = try await self.send([record])
-        guard let delivery = deliveries.first else { throw Self.closed }
-        return delivery
+    public nonisolated(nonsending) func send(_ record: KafkaRecord) async throws -> Delivery {
+        guard !self.telemetry.isTraced(record) else {
+            let deliveries = try await self.send([record])
+            guard let delivery = deliveries.first else { throw Self.closed }
+            return delivery
+        }
+        // Many tasks that send one record each spend most of their time in suspending and going on, so there is one place
+        // only where this does.
+        let start = ContinuousClock.now
+        let pending = PendingRecord(size: record.size)
+        do {
+            if !self.capacity.tryAcquire(bytes: pending.size) { try await self.capacity.acquire(bytes: pending.size) }
+            if let error = self.enqueue(record, opaque: pending.retain()) {
+                self.capacity.release(bytes: pending.size)
+                throw error
+            }
+            let delivery = try await withTaskCancellationHandler {
+                try await withUnsafeThrowingContinuation { pending.wait($0) }
+            } onCancel: {
+                pending.cancel()
+            }
+            self.telemetry.sent(1, topic: record.topic, error: "", since: start)
+            return delivery
+        } catch {
+            self.telemetry.sent(1, topic: record.topic, error: KafkaTelemetry.errorType(error), since: start)
+            throw error
+        }
     }
 
     /// Sends records in order and answers where each was written, in the same order.
@@ -103,17 +127,12 @@ public final class KafkaProducer: Sendable {
     public func send(_ records: [KafkaRecord]) async throws -> [Delivery] {
         guard let first = records.first else { return [] }
         return try await self.telemetry.send(records, topic: first.topic) { records in
-            let pending = PendingSend(count: records.count)
+            let pending = PendingSend(records)
             do {
-                for index in records.indices {
-                    let size = records[index].size
-                    if !self.capacity.tryAcquire(bytes: size) { try await self.capacity.acquire(bytes: size) }
-                    do {
-                        try self.enqueue(records[index], size: size, pending, index)
-                    } catch {
-                        self.capacity.release(bytes: size)
-                        throw error
-                    }
+                if self.capacity.tryAcquire(records: records.count, bytes: pending.bytes) {
+                    try self.enqueueAll(records, pending)
+                } else {
+                    try await self.enqueueInTurn(records, pending)
                 }
             } catch {
                 pending.abandon()
@@ -157,17 +176,39 @@ public final class KafkaProducer: Sendable {
 
     // MARK: - librdkafka
 
-    private func enqueue(_ record: KafkaRecord, size: Int, _ pending: PendingSend, _ index: Int) throws {
-        // Given back by the record's delivery report, of which there is exactly one.
-        let opaque = pending.retain(index, size: size)
-        let error = self.handle.use { raw -> KafkaError? in
-            self.stopping.load(ordering: .acquiring) ? Self.closed : record.produce(opaque: opaque, handle: raw)
-        }
-        // Twice optional: the handle may be gone, and a call that was made may have gone well.
-        if let error = error ?? Self.closed {
-            PendingSend.release(opaque)
+    /// Hands all records over, for which there is room already.
+    private func enqueueAll(_ records: [KafkaRecord], _ pending: PendingSend) throws {
+        for (index, record) in records.enumerated() {
+            guard let error = self.enqueue(record, opaque: pending.retain(index)) else { continue }
+            let rest = index..<records.count
+            self.capacity.release(records: rest.count, bytes: rest.reduce(0) { $0 + pending.size($1) })
             throw error
         }
+    }
+
+    /// Hands records over one by one, as soon as there is room for each.
+    private func enqueueInTurn(_ records: [KafkaRecord], _ pending: PendingSend) async throws {
+        for (index, record) in records.enumerated() {
+            let size = pending.size(index)
+            if !self.capacity.tryAcquire(bytes: size) { try await self.capacity.acquire(bytes: size) }
+            if let error = self.enqueue(record, opaque: pending.retain(index)) {
+                self.capacity.release(bytes: size)
+                throw error
+            }
+        }
+    }
+
+    /// - Parameter opaque: Given back by the record's delivery report, of which there is exactly one; or here, with an
+    ///   error.
+    private func enqueue(_ record: KafkaRecord, opaque: UnsafeMutableRawPointer) -> KafkaError? {
+        let error = self.handle.use { raw -> KafkaError? in
+            guard !self.stopping.load(ordering: .acquiring) else { return Self.closed }
+            return record.produce(topic: self.topics.topic(record.topic, of: raw), opaque: opaque, handle: raw)
+        }
+        // Twice optional: the handle may be gone, and a call that was made may have gone well.
+        guard let error = error ?? Self.closed else { return nil }
+        if PendingRecord.take(opaque) == nil { PendingSend.release(opaque) }
+        return error
     }
 
     /// The polling thread: blocked in librdkafka until a delivery report or ``close(deadline:)`` wakes it.
@@ -179,7 +220,13 @@ public final class KafkaProducer: Sendable {
             guard let event = rd_kafka_queue_poll(self.queue.raw, 1_000) else { continue }
             switch rd_kafka_event_type(event) {
             case RD_KAFKA_EVENT_DR:
-                while let message = rd_kafka_event_message_next(event) { self.deliver(message) }
+                var records = 0
+                var bytes = 0
+                while let message = rd_kafka_event_message_next(event) {
+                    records += 1
+                    bytes += self.deliver(message)
+                }
+                self.capacity.release(records: records, bytes: bytes)
             case RD_KAFKA_EVENT_STATS:
                 if let text = rd_kafka_event_stats(event) { self.telemetry.statistics(KafkaStatistics(text)) }
             default: break
@@ -192,20 +239,25 @@ public final class KafkaProducer: Sendable {
             return state.waiters
         }
         // The queue goes with the handle: `close` may still be about to wake it.
-        self.handle.destroy(after: { rd_kafka_queue_destroy(self.queue.raw) })
+        self.handle.destroy(after: {
+            self.topics.destroy()
+            rd_kafka_queue_destroy(self.queue.raw)
+        })
         for waiter in waiters { waiter.resume() }
     }
 
-    private func deliver(_ message: UnsafePointer<rd_kafka_message_t>) {
-        guard let opaque = message.pointee._private else { return }
-        let failed = message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR
-        let size = PendingSend.complete(
-            opaque,
-            failed
-                ? .failure(self.error(message.pointee.err))
-                : .success(Delivery(partition: message.pointee.partition, offset: message.pointee.offset))
-        )
-        self.capacity.release(bytes: size)
+    /// Tells the sender of a record what became of it.
+    /// - Returns: The record's bytes.
+    private func deliver(_ message: UnsafePointer<rd_kafka_message_t>) -> Int {
+        // The one of `enqueue`.
+        guard let opaque = message.pointee._private else { return 0 }
+        let delivery = Delivery(partition: message.pointee.partition, offset: message.pointee.offset)
+        let error = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : self.error(message.pointee.err)
+        guard let record = PendingRecord.take(opaque) else {
+            return PendingSend.complete(opaque, error.map { .failure($0) } ?? .success(delivery))
+        }
+        record.complete(error.map { .failure($0) } ?? .success(delivery))
+        return record.size
     }
 
     /// With an idempotent producer a fatal error hides behind each record's own.

@@ -2,16 +2,18 @@ import CRDKafka
 
 extension KafkaRecord {
     /// Hands the record to librdkafka, which copies key and value once; nothing here outlives the call.
-    /// - Parameter opaque: Comes back with the delivery report, unless an error is answered.
-    func produce(opaque: UnsafeMutableRawPointer, handle: OpaquePointer) -> KafkaError? {
+    /// - Parameters:
+    ///   - topic: The handle of the record's topic; `nil` lets librdkafka look it up.
+    ///   - opaque: Comes back with the delivery report, unless an error is answered.
+    func produce(topic: OpaquePointer?, opaque: UnsafeMutableRawPointer, handle: OpaquePointer) -> KafkaError? {
         Self.withBytes(self.key) { key in
             Self.withBytes(self.value) { value in
                 // Names must end with a zero byte: they are copied behind each other, and so are the values of headers.
-                var size = self.topic.utf8.count + 1
+                var size = topic == nil ? self.topic.utf8.count + 1 : 0
                 for header in self.headers { size += header.name.utf8.count + 1 + (header.value?.count ?? 0) }
-                return withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { scratch in
+                return withUnsafeTemporaryAllocation(byteCount: max(1, size), alignment: 1) { scratch in
                     withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 6 + self.headers.count) {
-                        self.produce(key, value, scratch, $0, opaque, handle)
+                        self.produce(key, value, scratch, $0, topic, opaque, handle)
                     }
                 }
             }
@@ -20,8 +22,8 @@ extension KafkaRecord {
 
     private func produce(
         _ key: UnsafeRawBufferPointer?, _ value: UnsafeRawBufferPointer?, _ scratch: UnsafeMutableRawBufferPointer,
-        _ arguments: UnsafeMutableBufferPointer<rd_kafka_vu_t>, _ opaque: UnsafeMutableRawPointer,
-        _ handle: OpaquePointer
+        _ arguments: UnsafeMutableBufferPointer<rd_kafka_vu_t>, _ topic: OpaquePointer?,
+        _ opaque: UnsafeMutableRawPointer, _ handle: OpaquePointer
     ) -> KafkaError? {
         var used = 0
         func place(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutableRawPointer? {
@@ -46,7 +48,11 @@ extension KafkaRecord {
             arguments.initializeElement(at: count, to: argument)
             count += 1
         }
-        add(RD_KAFKA_VTYPE_TOPIC) { $0.u.cstr = cString(self.topic) }
+        if let topic {
+            add(RD_KAFKA_VTYPE_RKT) { $0.u.rkt = topic }
+        } else {
+            add(RD_KAFKA_VTYPE_TOPIC) { $0.u.cstr = cString(self.topic) }
+        }
         add(RD_KAFKA_VTYPE_MSGFLAGS) { $0.u.i = Int32(RD_KAFKA_MSG_F_COPY) }
         add(RD_KAFKA_VTYPE_OPAQUE) { $0.u.ptr = opaque }
         if let partition { add(RD_KAFKA_VTYPE_PARTITION) { $0.u.i32 = partition } }

@@ -6,7 +6,7 @@ import Tracing
 final class KafkaTelemetry: Sendable {
     private let factory: any MetricsFactory
     private let clientID: String
-    private let sent = Mutex<[String: Sent]>([:])
+    private let sent = Mutex(KnownSent())
     private let consumed = Mutex<[String: Counter]>([:])
     private let lags = Mutex<[KafkaPartition: Meter]>([:])
     private let rebalances = Mutex<[String: Counter]>([:])
@@ -16,6 +16,13 @@ final class KafkaTelemetry: Sendable {
     private struct Sent {
         var messages: Counter
         var duration: Timer
+    }
+
+    private struct KnownSent {
+        /// Most senders send to one topic, and it goes well.
+        var last: (topic: String, instruments: Sent)?
+        /// By topic and outcome.
+        var all: [String: Sent] = [:]
     }
 
     init(clientID: String) {
@@ -30,12 +37,7 @@ final class KafkaTelemetry: Sendable {
     ) async throws -> Result {
         let start = ContinuousClock.now
         let instrument = InstrumentationSystem.instrument
-        var links: [InstrumentationContext] = []
-        for record in records where !record.headers.isEmpty {
-            var context = InstrumentationContext.topLevel
-            instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
-            if !context.isEmpty { links.append(context) }
-        }
+        let links = records.compactMap { Self.context(of: $0) }
         // Nothing to be part of and nothing to link to: control records of an idle relay are not worth a trace.
         if links.isEmpty, InstrumentationContext.current == nil {
             return try await self.measure(records.count, topic: topic, start: start) { try await operation(records) }
@@ -66,6 +68,19 @@ final class KafkaTelemetry: Sendable {
         }
     }
 
+    /// Whether sending the record is worth a span: there is something to be part of, or to link to.
+    func isTraced(_ record: KafkaRecord) -> Bool {
+        InstrumentationContext.current != nil || Self.context(of: record) != nil
+    }
+
+    /// What the record's own headers say it belongs to.
+    private static func context(of record: KafkaRecord) -> InstrumentationContext? {
+        guard !record.headers.isEmpty else { return nil }
+        var context = InstrumentationContext.topLevel
+        InstrumentationSystem.instrument.extract(record, into: &context, using: KafkaHeaderCarrier())
+        return context.isEmpty ? nil : context
+    }
+
     private func measure<Value>(
         _ count: Int, topic: String, start: ContinuousClock.Instant, _ operation: () async throws -> Value
     ) async throws -> Value {
@@ -79,10 +94,15 @@ final class KafkaTelemetry: Sendable {
         }
     }
 
-    private func sent(_ count: Int, topic: String, error: String, since start: ContinuousClock.Instant) {
+    /// - Parameter error: What went wrong, in a word; empty where nothing did.
+    func sent(_ count: Int, topic: String, error: String, since start: ContinuousClock.Instant) {
         let instruments = self.sent.withLock { known in
+            if error.isEmpty, let last = known.last, last.topic == topic { return last.instruments }
             let key = error.isEmpty ? topic : "\(topic)\u{1F}\(error)"
-            if let instruments = known[key] { return instruments }
+            if let instruments = known.all[key] {
+                if error.isEmpty { known.last = (topic, instruments) }
+                return instruments
+            }
             let instruments = Sent(
                 messages: Counter(
                     label: "messaging_client_sent_messages_total",
@@ -102,7 +122,7 @@ final class KafkaTelemetry: Sendable {
                     factory: self.factory
                 )
             )
-            known[key] = instruments
+            known.all[key] = instruments
             return instruments
         }
         instruments.messages.increment(by: count)

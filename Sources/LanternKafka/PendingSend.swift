@@ -26,27 +26,40 @@ final class PendingSend: Sendable {
         var error: KafkaError?
         var errorIndex = Int.max
         var abandoned = false
-        var waiter: CheckedContinuation<Void, any Error>?
+        /// Resumed once: who takes it from here does.
+        var waiter: UnsafeContinuation<Void, any Error>?
     }
 
     private let slots: Slots
     private let count: Int
     private let state: Mutex<State>
+    /// Of all records together.
+    let bytes: Int
 
-    init(count: Int) {
-        self.count = count
-        self.slots = Slots(pointer: .allocate(capacity: count))
-        self.state = Mutex(State(open: count))
+    init(_ records: [KafkaRecord]) {
+        self.count = records.count
+        self.slots = Slots(pointer: .allocate(capacity: records.count))
+        self.state = Mutex(State(open: records.count))
+        var bytes = 0
+        for record in records { bytes += record.size }
+        self.bytes = bytes
+        // Each slot names its object: librdkafka knows only the slot.
+        for (index, record) in records.enumerated() {
+            (self.slots.pointer + index).initialize(to: Slot(owner: .passUnretained(self), size: record.size))
+        }
     }
 
     deinit { self.slots.pointer.deallocate() }
 
     /// The opaque pointer of a record that is handed to librdkafka; keeps the object alive.
-    func retain(_ index: Int, size: Int) -> UnsafeMutableRawPointer {
+    func retain(_ index: Int) -> UnsafeMutableRawPointer {
         let slot = self.slots.pointer + index
-        slot.initialize(to: Slot(owner: Unmanaged.passRetained(self), size: size))
+        _ = slot.pointee.owner.retain()
         return UnsafeMutableRawPointer(slot)
     }
+
+    /// Bytes of one record.
+    func size(_ index: Int) -> Int { self.slots.pointer[index].size }
 
     /// Gives back a pointer that librdkafka did not take.
     static func release(_ opaque: UnsafeMutableRawPointer) {
@@ -54,7 +67,7 @@ final class PendingSend: Sendable {
     }
 
     /// Takes a delivery report.
-    /// - Returns: The size that was given to ``retain(_:size:)``.
+    /// - Returns: The bytes of its record.
     static func complete(
         _ opaque: UnsafeMutableRawPointer, _ result: Result<KafkaProducer.Delivery, KafkaError>
     ) -> Int {
@@ -74,7 +87,7 @@ final class PendingSend: Sendable {
             slot.pointee.partition = delivery.partition
             slot.pointee.offset = delivery.offset
         }
-        let waiter = self.state.withLock { state -> (CheckedContinuation<Void, any Error>, KafkaError?)? in
+        let waiter = self.state.withLock { state -> (UnsafeContinuation<Void, any Error>, KafkaError?)? in
             if case .failure(let error) = result, index < state.errorIndex {
                 state.error = error
                 state.errorIndex = index
@@ -95,7 +108,7 @@ final class PendingSend: Sendable {
     /// - Throws: ``KafkaError`` of the first record that failed; `CancellationError`.
     func deliveries() async throws -> [KafkaProducer.Delivery] {
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Void, any Error>) in
                 let now = self.state.withLock { state -> Result<Void, any Error>? in
                     if state.open == 0 { return state.error.map { .failure($0) } ?? .success(()) }
                     if state.abandoned { return .failure(CancellationError()) }

@@ -78,6 +78,34 @@ struct BackPressureTests {
         await producer.close(deadline: .seconds(5))
     }
 
+    @Test("a single record that was handed over before its send was cancelled is written nevertheless")
+    func cancelledSingle() async throws {
+        let (fixture, producer) = try await self.stuck(KafkaProducer.Limits(records: 1))
+        let sending = Task { try await producer.send(self.record(1)) }
+        try await wait(for: "a record under way") { producer.underWay == 1 }
+        sending.cancel()
+        await #expect(throws: CancellationError.self) { try await sending.value }
+        fixture.broker.setDown(false)
+        #expect(try await producer.send(self.record(2)).offset == 2)
+        await producer.close(deadline: .seconds(5))
+    }
+
+    @Test("a batch that fails in its middle gives back the room of what did not go", arguments: [0, 1, 3])
+    func failedBatch(index: Int) async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        // All or nothing fits: less room than this makes the last batch wait for ever.
+        let producer = try fixture.producer(KafkaProducer.Limits(records: 4, bytes: 2_000_000))
+        for _ in 0..<3 {
+            let error = await #expect(throws: KafkaError.self) {
+                try await producer.send((0..<4).map { self.record($0, size: $0 == index ? 1_100_000 : 1) })
+            }
+            #expect(error?.code == .tooLarge)
+        }
+        let deliveries = try await producer.send((0..<4).map { self.record($0) })
+        #expect(deliveries.map(\.offset) == (0..<4).map { Int64(3 * index + $0) })
+        await producer.close(deadline: .seconds(5))
+    }
+
     @Test("a close that gives up answers those that wait for room as well")
     func closing() async throws {
         let (fixture, producer) = try await self.stuck(KafkaProducer.Limits(records: 2))

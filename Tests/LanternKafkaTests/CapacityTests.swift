@@ -31,6 +31,18 @@ struct CapacityTests {
         #expect(bytes.tryAcquire(bytes: 0))
     }
 
+    @Test("several go together where there is room for all of them, or none does")
+    func several() {
+        let capacity = KafkaCapacity(records: 4, bytes: 10)
+        #expect(!capacity.tryAcquire(records: 5, bytes: 0))
+        #expect(!capacity.tryAcquire(records: 2, bytes: 11))
+        #expect(capacity.tryAcquire(records: 3, bytes: 6))
+        #expect(!capacity.tryAcquire(records: 2, bytes: 1))
+        #expect(capacity.tryAcquire(bytes: 4))
+        capacity.release(records: 4, bytes: 10)
+        #expect(capacity.tryAcquire(records: 4, bytes: 10))
+    }
+
     @Test("what is larger than all the room goes alone")
     func oversize() async throws {
         let capacity = KafkaCapacity(records: 10, bytes: 10)

@@ -24,6 +24,39 @@ struct ProducerTests {
         await producer.close(deadline: .seconds(5))
     }
 
+    @Test("a batch of several topics goes to each of them")
+    func topics() async throws {
+        let topics = ["t", "a-topic-with-a-name-that-is-not-short", "u"]
+        let fixture = try KafkaFixture(topics: Dictionary(uniqueKeysWithValues: topics.map { ($0, 1) }))
+        let producer = try fixture.producer()
+        let records = (0..<30).map {
+            KafkaRecord(topic: topics[$0 % 3], partition: 0, value: Array("\($0)".utf8))
+        }
+        #expect(try await producer.send(records).map(\.offset) == (0..<30).map { Int64($0 / 3) })
+        for record in records.prefix(6) { try await producer.send(record) }
+        await producer.close(deadline: .seconds(5))
+        for (index, topic) in topics.enumerated() {
+            let consumer = try fixture.consumer(group: topic, topics: [topic])
+            let read = try await fixture.read(consumer, count: 12)
+            let own = Array(stride(from: index, to: 30, by: 3)) + [index, index + 3]
+            #expect(read.map { $0.value ?? [] } == own.map { Array("\($0)".utf8) })
+            await consumer.close()
+        }
+    }
+
+    @Test("a topic whose name is too long is refused")
+    func badName() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        for _ in 0..<2 {
+            await #expect(throws: KafkaError.self) {
+                try await producer.send(KafkaRecord(topic: String(repeating: "t", count: 600), value: [1]))
+            }
+        }
+        #expect(try await producer.send(self.record(0)).offset == 0)
+        await producer.close(deadline: .seconds(5))
+    }
+
     @Test("close waits for what is under way")
     func close() async throws {
         let fixture = try KafkaFixture(topics: ["t": 1])
