@@ -4,10 +4,11 @@ import CRDKafka
 import Synchronization
 
 extension KafkaConsumer {
-    /// The thread that runs librdkafka: blocked in it while somebody asks for records, and asleep while nobody does.
+    /// The thread that waits in librdkafka while somebody asks for records that are not there yet, and is asleep while
+    /// nobody does.
     func serve() {
         while true {
-            let (demand, closing) = self.state.withLock { ($0.demand, $0.closing) }
+            let (demand, closing) = self.state.withLock { ($0.demand, $0.closing && !$0.isTaking) }
             if closing { break }
             guard let demand else {
                 self.wake.wait()
@@ -37,37 +38,72 @@ extension KafkaConsumer {
         for waiter in waiters { waiter.resume() }
     }
 
+    /// An answer without a wait, for the caller itself: under load records are there already, and waking a thread to hand
+    /// them over would take longer than to take them. `nil` where there is nothing, or somebody else asks.
+    func takeWhatIsThere(maximum: Int, maximumBytes: Int) -> Answer? {
+        let isOurs = self.state.withLock { state in
+            guard state.demand == nil, !state.isTaking, !state.closing else { return false }
+            // Keeps the thread from closing meanwhile; there is no demand that it could poll for.
+            state.isTaking = true
+            return true
+        }
+        guard isOurs else { return nil }
+        defer {
+            let closing = self.state.withLock { state in
+                state.isTaking = false
+                return state.closing
+            }
+            if closing { self.wake.signal() }
+        }
+        if let event = self.beginTurn() { return .event(event) }
+        var messages = KafkaMessages()
+        var bytes = 0
+        self.collect(&messages, &bytes, maximum: maximum, maximumBytes: maximumBytes)
+        return self.answer(messages)
+    }
+
     /// One wait: an answer for the demand, or `nil` if there is none yet.
     private func poll(_ demand: Demand) -> Result<Answer, any Error>? {
         if self.state.withLock({ $0.cancelled }) { return .failure(CancellationError()) }
-        // Whoever asks again has finished with what was revoked.
-        self.callbacks.rebalancing.withLock { $0.giveUp(self.handle.raw) }
-        if let event = self.takeRebalance() { return .success(.event(event)) }
-        // The time limit is a net only: records, rebalances and the yield of a cancellation end the wait at once.
-        guard let first = rd_kafka_consumer_poll(self.handle.raw, 1_000) else {
-            return self.takeRebalance().map { .success(.event($0)) }
-        }
+        if let event = self.beginTurn() { return .success(.event(event)) }
         var messages = KafkaMessages()
         var bytes = 0
-        self.take(first, &messages, &bytes)
+        // The time limit is a net only: records, rebalances and the yield of a cancellation end the wait at once.
+        if let first = rd_kafka_consumer_poll(self.handle.raw, 1_000) {
+            self.take(first, &messages, &bytes)
+            self.collect(&messages, &bytes, maximum: demand.maximum, maximumBytes: demand.maximumBytes)
+        }
+        return self.answer(messages).map { .success($0) }
+    }
+
+    /// Whoever asks again has finished with what was revoked. What it has to hear first, if there is anything.
+    private func beginTurn() -> Event? {
+        self.callbacks.rebalancing.withLock { $0.giveUp(self.handle.raw) }
+        return self.takeRebalance()
+    }
+
+    /// What is there already.
+    private func collect(_ messages: inout KafkaMessages, _ bytes: inout Int, maximum: Int, maximumBytes: Int) {
         withUnsafeTemporaryAllocation(of: KafkaMessages.Pointer?.self, capacity: Self.share) { share in
             // Never past a rebalance: what was polled before it belongs to the old assignment and is handed over first.
-            while messages.count < demand.maximum, bytes < demand.maximumBytes,
+            while messages.count < maximum, bytes < maximumBytes,
                 !self.callbacks.hasChanges.load(ordering: .relaxed)
             {
-                // What is there already; no more at once than fits if it is as large as what came before.
-                let size = max(1, bytes / max(1, messages.count))
-                let limit = min(
-                    Self.share, demand.maximum - messages.count, (demand.maximumBytes - bytes - 1) / size + 1)
+                // One, and then no more at once than fits if it is as large as what came before.
+                let size = messages.isEmpty ? maximumBytes : max(1, bytes / messages.count)
+                let limit = min(Self.share, maximum - messages.count, (maximumBytes - bytes - 1) / size + 1)
                 let count = rd_kafka_consume_batch_queue(self.queue.raw, 0, share.baseAddress, limit)
                 guard count > 0 else { break }
                 for message in share[..<count] { if let message { self.take(message, &messages, &bytes) } }
             }
         }
-        guard !messages.isEmpty else { return self.takeRebalance().map { .success(.event($0)) } }
+    }
+
+    private func answer(_ messages: KafkaMessages) -> Answer? {
+        guard !messages.isEmpty else { return self.takeRebalance().map { .event($0) } }
         // Given back by the caller, who copies the messages and frees them.
         self.handle.lend()
-        return .success(.messages(messages))
+        return .messages(messages)
     }
 
     /// Most messages that are taken between two looks at what they weigh.

@@ -43,6 +43,8 @@ public final class KafkaConsumer: Sendable {
     struct State {
         var demand: Demand?
         var cancelled = false
+        /// The caller itself takes what is there, in the place of the polling thread.
+        var isTaking = false
         var closing = false
         /// librdkafka's own close has begun, which a yield would cut short: it could never be completed then.
         var leaving = false
@@ -182,7 +184,12 @@ public final class KafkaConsumer: Sendable {
     /// - Throws: ``KafkaError``, with code `closed` also where the consumer is closed meanwhile; `CancellationError` when the
     ///   task is cancelled, after which it can be asked again.
     public func next(maximum: Int = 500, maximumBytes: Int = 8 << 20) async throws -> Event {
-        switch try await self.answer(maximum: maximum, maximumBytes: maximumBytes) {
+        try Task.checkCancellation()
+        let answer =
+            if let answer = self.takeWhatIsThere(maximum: maximum, maximumBytes: maximumBytes) { answer } else {
+                try await self.answer(maximum: maximum, maximumBytes: maximumBytes)
+            }
+        switch answer {
         case .event(let event): return event
         case .messages(let messages):
             defer { self.handle.giveBack() }
@@ -197,7 +204,7 @@ public final class KafkaConsumer: Sendable {
             try Task.checkCancellation()
             return try await withCheckedThrowingContinuation { continuation in
                 let accepted = self.state.withLock { state in
-                    guard state.demand == nil, !state.closing else { return false }
+                    guard state.demand == nil, !state.isTaking, !state.closing else { return false }
                     state.demand = Demand(
                         maximum: maximum, maximumBytes: maximumBytes, continuation: continuation)
                     // Cancelled before the demand was there: the handler below found none to end.

@@ -7,8 +7,8 @@ import Synchronization
 /// A `rd_kafka_t` with its log lines sent to swift-log.
 ///
 /// `@unchecked Sendable` is right because librdkafka's calls on a handle may come from any thread, and because nobody can
-/// call on one that is freed: the thread that polls uses ``raw`` and frees it with ``destroy()``, its last call; all others
-/// go through ``use(_:)``, which ``destroy()`` waits for.
+/// call on one that is freed: the thread that polls, or who polls in its place while it waits, uses ``raw``; the thread frees
+/// it with ``destroy()``, its last call; all others go through ``use(_:)``, which ``destroy()`` waits for.
 final class KafkaHandle: @unchecked Sendable {
     let raw: OpaquePointer
     /// Twice the number of users, and one more once nobody may become one.
@@ -47,7 +47,8 @@ final class KafkaHandle: @unchecked Sendable {
         return before & 1 == 0 ? try body(self.raw) : nil
     }
 
-    /// Keeps the handle for somebody who is given something of it. For the polling thread, which alone frees the handle.
+    /// Keeps the handle for somebody who is given something of it. For the polling thread, which alone frees the handle, and
+    /// for who polls in its place.
     func lend() { self.lifetime.wrappingAdd(2, ordering: .acquiring) }
 
     /// Undoes ``lend()``.
@@ -98,7 +99,8 @@ final class KafkaHandle: @unchecked Sendable {
 final class KafkaCallbacks: Sendable {
     let logger: Logger
     let rebalancing = Mutex(KafkaRebalancing())
-    /// Whether `rebalancing` holds changes. Written and read by the polling thread only, which asks for each record.
+    /// Whether `rebalancing` holds changes. Written and read only by who polls, which is one thread at a time and asks for
+    /// each share of records.
     let hasChanges = Atomic<Bool>(false)
     /// Takes librdkafka's statistics; set once, before anything is polled.
     let onStatistics = Mutex<(@Sendable (KafkaStatistics) -> Void)?>(nil)

@@ -1,10 +1,10 @@
 import CRDKafka
 
-/// Messages on their way from the polling thread to the caller, who copies them: so memory is taken and freed on one side, and the
-/// polling thread only collects.
+/// Messages on their way from librdkafka to the caller, who copies them: so memory is taken and freed on one side, and where the
+/// polling thread had to wait for them, it only collects.
 ///
-/// `@unchecked Sendable` is right because one thread at a time has them: the polling thread fills it and lends it together
-/// with the handle (``KafkaHandle/lend()``), and the caller frees all of it in ``take()`` before giving that back.
+/// `@unchecked Sendable` is right because one thread at a time has them: whoever fills it lends it together with the handle
+/// (``KafkaHandle/lend()``), and the caller frees all of it in ``take()`` before giving that back.
 struct KafkaMessages: @unchecked Sendable {
     typealias Pointer = UnsafeMutablePointer<rd_kafka_message_t>
 
