@@ -207,12 +207,14 @@ public final class KafkaProducer: Sendable {
         }
         // Twice optional: the handle may be gone, and a call that was made may have gone well.
         guard let error = error ?? Self.closed else { return nil }
-        if PendingRecord.take(opaque) == nil { PendingSend.release(opaque) }
+        if PendingRecord.isOne(opaque) { _ = PendingRecord.take(opaque) } else { PendingSend.release(opaque) }
         return error
     }
 
     /// The polling thread: blocked in librdkafka until a delivery report or ``close(deadline:)`` wakes it.
     private func serve() {
+        // Of one event, until it is destroyed.
+        var messages: [UnsafePointer<rd_kafka_message_t>] = []
         while true {
             let stop = self.stopping.load(ordering: .acquiring) && rd_kafka_outq_len(self.handle.raw) == 0
             if stop { break }
@@ -220,13 +222,15 @@ public final class KafkaProducer: Sendable {
             guard let event = rd_kafka_queue_poll(self.queue.raw, 1_000) else { continue }
             switch rd_kafka_event_type(event) {
             case RD_KAFKA_EVENT_DR:
-                var records = 0
+                messages.removeAll(keepingCapacity: true)
                 var bytes = 0
                 while let message = rd_kafka_event_message_next(event) {
-                    records += 1
-                    bytes += self.deliver(message)
+                    messages.append(message)
+                    bytes += Self.size(of: message)
                 }
-                self.capacity.release(records: records, bytes: bytes)
+                // First: who hears of the end of one record finds room for the next.
+                self.capacity.release(records: messages.count, bytes: bytes)
+                for message in messages { self.deliver(message) }
             case RD_KAFKA_EVENT_STATS:
                 if let text = rd_kafka_event_stats(event) { self.telemetry.statistics(KafkaStatistics(text)) }
             default: break
@@ -246,18 +250,23 @@ public final class KafkaProducer: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Tells the sender of a record what became of it.
-    /// - Returns: The record's bytes.
-    private func deliver(_ message: UnsafePointer<rd_kafka_message_t>) -> Int {
-        // The one of `enqueue`.
+    /// The bytes that a record took of the capacity.
+    private static func size(of message: UnsafePointer<rd_kafka_message_t>) -> Int {
         guard let opaque = message.pointee._private else { return 0 }
+        return PendingRecord.isOne(opaque) ? PendingRecord.size(opaque) : PendingSend.size(opaque)
+    }
+
+    /// Tells the sender of a record what became of it. Once.
+    private func deliver(_ message: UnsafePointer<rd_kafka_message_t>) {
+        // The one of `enqueue`.
+        guard let opaque = message.pointee._private else { return }
         let delivery = Delivery(partition: message.pointee.partition, offset: message.pointee.offset)
         let error = message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : self.error(message.pointee.err)
-        guard let record = PendingRecord.take(opaque) else {
-            return PendingSend.complete(opaque, error.map { .failure($0) } ?? .success(delivery))
+        if PendingRecord.isOne(opaque) {
+            PendingRecord.take(opaque).complete(error.map { .failure($0) } ?? .success(delivery))
+        } else {
+            PendingSend.complete(opaque, error.map { .failure($0) } ?? .success(delivery))
         }
-        record.complete(error.map { .failure($0) } ?? .success(delivery))
-        return record.size
     }
 
     /// With an idempotent producer a fatal error hides behind each record's own.

@@ -12,6 +12,8 @@ struct KafkaRebalancing {
     private var leaving: [KafkaPartition]?
     private(set) var assigned: Set<KafkaPartition> = []
     private var paused: Set<KafkaPartition> = []
+    /// Since who polls looked last.
+    private var resumed: Set<KafkaPartition> = []
     /// Where reading began, for partitions of which nothing was read yet.
     private var begun: [KafkaPartition: KafkaPosition.Offset] = [:]
     /// Nobody hears of anything any more.
@@ -103,15 +105,24 @@ struct KafkaRebalancing {
     mutating func resume(_ partitions: [KafkaPartition], _ raw: OpaquePointer) throws {
         let paused = partitions.filter { self.paused.contains($0) }
         guard !paused.isEmpty else { return }
-        let positions = try KafkaPartitionList.with(paused) { list -> [KafkaPartition: Int64] in
-            try check(rd_kafka_resume_partitions(raw, list))
+        try KafkaPartitionList.with(paused) { try check(rd_kafka_resume_partitions(raw, $0)) }
+        self.paused.subtract(paused)
+        self.resumed.formUnion(paused)
+    }
+
+    /// Has what was resumed fetched at once. librdkafka 2.0 lets the thread that fetches sleep on, for up to a second; a
+    /// seek wakes it, to where it stands. For who polls, before it does: a record that came between the look at the
+    /// position and the seek would come once more.
+    mutating func fetchResumed(_ raw: OpaquePointer) {
+        guard !self.resumed.isEmpty else { return }
+        let partitions = self.resumed.intersection(self.assigned).subtracting(self.paused)
+        self.resumed = []
+        let positions = KafkaPartitionList.with(Array(partitions)) { list -> [KafkaPartition: Int64] in
             guard let list, rd_kafka_position(raw, list) == RD_KAFKA_RESP_ERR_NO_ERROR else { return [:] }
             return KafkaPartitionList.offsets(list)
         }
-        self.paused.subtract(paused)
-        // librdkafka 2.0 lets the thread that fetches sleep on, for up to a second; a seek to where it stands wakes it. It
-        // need not succeed, and nobody waits for it.
         KafkaPartitionList.with(positions) { list in
+            // It need not succeed, and nobody waits for it.
             if let error = rd_kafka_seek_partitions(raw, list, 0) { rd_kafka_error_destroy(error) }
         }
         // A seek makes librdkafka forget what was read last.

@@ -18,13 +18,20 @@ final class PendingRecord: Sendable {
 
     init(size: Int) { self.size = size }
 
-    /// The opaque pointer for librdkafka; keeps the object alive until ``complete(_:_:)`` or ``release(_:)``.
+    /// The opaque pointer for librdkafka; keeps the object alive until ``take(_:)``.
     func retain() -> UnsafeMutableRawPointer { Unmanaged.passRetained(self).toOpaque() + 1 }
 
+    /// Whether ``retain()`` made the opaque pointer.
+    static func isOne(_ opaque: UnsafeMutableRawPointer) -> Bool { UInt(bitPattern: opaque) & 1 == 1 }
+
+    /// The bytes of the record behind an opaque pointer that ``retain()`` made.
+    static func size(_ opaque: UnsafeMutableRawPointer) -> Int {
+        Unmanaged<PendingRecord>.fromOpaque(opaque - 1).takeUnretainedValue().size
+    }
+
     /// The object behind an opaque pointer that ``retain()`` made, with the reference that it holds.
-    static func take(_ opaque: UnsafeMutableRawPointer) -> PendingRecord? {
-        guard UInt(bitPattern: opaque) & 1 == 1 else { return nil }
-        return Unmanaged<PendingRecord>.fromOpaque(opaque - 1).takeRetainedValue()
+    static func take(_ opaque: UnsafeMutableRawPointer) -> PendingRecord {
+        Unmanaged<PendingRecord>.fromOpaque(opaque - 1).takeRetainedValue()
     }
 
     /// Takes the delivery report.

@@ -66,19 +66,21 @@ final class PendingSend: Sendable {
         opaque.assumingMemoryBound(to: Slot.self).pointee.owner.release()
     }
 
+    /// The bytes of the record behind an opaque pointer that ``retain(_:)`` made.
+    static func size(_ opaque: UnsafeMutableRawPointer) -> Int {
+        opaque.assumingMemoryBound(to: Slot.self).pointee.size
+    }
+
     /// Takes a delivery report.
-    /// - Returns: The bytes of its record.
     static func complete(
         _ opaque: UnsafeMutableRawPointer, _ result: Result<KafkaProducer.Delivery, KafkaError>
-    ) -> Int {
+    ) {
         // The pointer that `retain` made: each record has exactly one report.
         let slot = opaque.assumingMemoryBound(to: Slot.self)
         let owner = slot.pointee.owner
-        let size = slot.pointee.size
         owner.takeUnretainedValue().complete(slot, result)
         // Last: it may free the slot.
         owner.release()
-        return size
     }
 
     private func complete(_ slot: UnsafeMutablePointer<Slot>, _ result: Result<KafkaProducer.Delivery, KafkaError>) {
