@@ -21,7 +21,7 @@ struct LocalRun: Sendable {
     func run() async throws {
         let started = ContinuousClock.now
         try self.prepareFolders()
-        let lock = try self.lock()
+        let lock = try await Self.lock(self.directory)
         defer { close(lock) }
         try await self.endLeftovers()
         try self.checkPorts()
@@ -92,15 +92,25 @@ struct LocalRun: Sendable {
         }
     }
 
-    /// One run for a folder. The lock goes with the process, whatever ends it.
-    private func lock() throws -> Int32 {
-        let descriptor = open("\(self.directory)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    /// Takes the folder for one run. The lock goes with the process, whatever ends it; one that is just being killed has it
+    /// for a moment longer, which is waited for.
+    static func lock(_ directory: String) async throws -> Int32 {
+        let descriptor = open("\(directory)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
-            throw LocalError("cannot write in \(self.directory): \(String(cString: strerror(errno)))")
+            throw LocalError("cannot write in \(directory): \(String(cString: strerror(errno)))")
         }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
-            throw LocalError("a platform runs from \(self.directory) already: lantern down stops it")
+        let deadline = ContinuousClock.now + .seconds(2)
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            guard ContinuousClock.now < deadline else {
+                close(descriptor)
+                throw LocalError("a platform runs from \(directory) already: lantern down stops it")
+            }
+            do {
+                try await Task.sleep(for: .milliseconds(50))
+            } catch {
+                close(descriptor)
+                throw error
+            }
         }
         return descriptor
     }
@@ -256,9 +266,8 @@ enum Detached {
     static func start(state: String, portBase: Int?) async throws {
         let directory = URL(fileURLWithPath: state).standardizedFileURL.path
         try FileManager.default.createDirectory(atPath: "\(directory)/log", withIntermediateDirectories: true)
-        if let running = LocalState.read(directory), running.isAlive {
-            throw LocalError("a platform runs from \(directory) already: lantern down stops it")
-        }
+        // The log of a platform that runs is not begun anew.
+        close(try await LocalRun.lock(directory))
         let process = Process()
         process.executableURL = URL(
             fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
