@@ -79,10 +79,7 @@ extension KafkaConsumer {
     /// What is due before records are polled for. Whoever asks again has finished with what was revoked.
     /// - Returns: What the caller has to hear first, if there is anything.
     private func beginTurn() -> Event? {
-        self.callbacks.rebalancing.withLock { rebalancing in
-            rebalancing.giveUp(self.handle.raw)
-            rebalancing.fetchResumed(self.handle.raw)
-        }
+        self.callbacks.rebalancing.withLock { $0.giveUp(self.handle.raw) }
         return self.takeRebalance()
     }
 

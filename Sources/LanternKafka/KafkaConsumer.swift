@@ -244,21 +244,18 @@ public final class KafkaConsumer: Sendable {
     }
 
     /// Stops fetching partitions until ``resume(_:)``, while the membership goes on. Records that are handed over already
-    /// stay with the caller; those that wait in librdkafka's queue are fetched again. Call it between two calls of `next`:
-    /// librdkafka 2.0 may lose count of records that are being handed over meanwhile.
+    /// stay with the caller; those that wait in librdkafka's queue are fetched again.
     public func pause(_ partitions: [KafkaPartition]) throws {
         try self.change { raw in
             try self.callbacks.rebalancing.withLock { try $0.pause(partitions, raw) }
         }
     }
 
-    /// Undoes ``pause(_:)``.
+    /// Undoes ``pause(_:)``. librdkafka 2.0 may sleep on for up to a second before it fetches again.
     public func resume(_ partitions: [KafkaPartition]) throws {
         try self.change { raw in
             try self.callbacks.rebalancing.withLock { try $0.resume(partitions, raw) }
         }
-        // A wait that is under way begins anew, and has them fetched.
-        self.interrupt()
     }
 
     private func change(_ body: (OpaquePointer) throws -> Void) throws {

@@ -12,8 +12,6 @@ struct KafkaRebalancing {
     private var leaving: [KafkaPartition]?
     private(set) var assigned: Set<KafkaPartition> = []
     private var paused: Set<KafkaPartition> = []
-    /// Since who polls looked last.
-    private var resumed: Set<KafkaPartition> = []
     /// Where reading began, for partitions of which nothing was read yet.
     private var begun: [KafkaPartition: KafkaPosition.Offset] = [:]
     /// Nobody hears of anything any more.
@@ -107,26 +105,6 @@ struct KafkaRebalancing {
         guard !paused.isEmpty else { return }
         try KafkaPartitionList.with(paused) { try check(rd_kafka_resume_partitions(raw, $0)) }
         self.paused.subtract(paused)
-        self.resumed.formUnion(paused)
-    }
-
-    /// Has what was resumed fetched at once. librdkafka 2.0 lets the thread that fetches sleep on, for up to a second; a
-    /// seek wakes it, to where it stands. For who polls, before it does: a record that came between the look at the
-    /// position and the seek would come once more.
-    mutating func fetchResumed(_ raw: OpaquePointer) {
-        guard !self.resumed.isEmpty else { return }
-        let partitions = self.resumed.intersection(self.assigned).subtracting(self.paused)
-        self.resumed = []
-        let positions = KafkaPartitionList.with(Array(partitions)) { list -> [KafkaPartition: Int64] in
-            guard let list, rd_kafka_position(raw, list) == RD_KAFKA_RESP_ERR_NO_ERROR else { return [:] }
-            return KafkaPartitionList.offsets(list)
-        }
-        KafkaPartitionList.with(positions) { list in
-            // It need not succeed, and nobody waits for it.
-            if let error = rd_kafka_seek_partitions(raw, list, 0) { rd_kafka_error_destroy(error) }
-        }
-        // A seek makes librdkafka forget what was read last.
-        self.note(positions.map { KafkaPosition($0, .at($1)) })
     }
 
     mutating func seek(_ positions: [KafkaPosition], _ raw: OpaquePointer) throws {

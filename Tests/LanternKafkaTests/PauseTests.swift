@@ -50,25 +50,6 @@ struct PauseTests {
         await consumer.close()
     }
 
-    @Test("a partition that is resumed while somebody waits for records gives each of them once")
-    func whileWaiting() async throws {
-        let fixture = try KafkaFixture(topics: ["t": 1])
-        let total = 4_000
-        try await fixture.fill(0..<total)
-        let consumer = try fixture.consumer()
-        var numbers: [Int] = []
-        while numbers.count < total {
-            numbers += try await fixture.read(consumer, count: 1, maximum: 40).map(\.number)
-            try consumer.pause([self.zero])
-            let waiting = Task { try await fixture.read(consumer, count: 1, maximum: 40).map(\.number) }
-            try consumer.resume([self.zero])
-            if numbers.count == total { waiting.cancel() }
-            if let read = try? await waiting.value { numbers += read }
-        }
-        #expect(numbers == Array(0..<total))
-        await consumer.close()
-    }
-
     @Test("resuming what is not paused repeats nothing")
     func notPaused() async throws {
         let fixture = try KafkaFixture(topics: ["t": 1])
