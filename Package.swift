@@ -314,7 +314,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "LanternPostgresTests", dependencies: ["LanternLocal", "LanternPostgres", "TestSupport", logging],
+            name: "LanternPostgresTests",
+            dependencies: [
+                "LanternLocal", "LanternPostgres", "LanternTracing", "LanternTracingTesting", "TestSupport", logging,
+                tracing,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

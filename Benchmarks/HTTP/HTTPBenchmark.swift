@@ -131,39 +131,54 @@ enum HTTPBenchmark {
     }
 
     static func compare(_ ports: [Int]) async throws {
-        let seconds = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 4
+        let seconds = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 1
         if let which = CommandLine.arguments.dropFirst(3).first.flatMap({ Int($0) }),
             CommandLine.arguments[2] == "--profile", ports.indices.contains(which)
         {
             // For a profiler: one of the routes alone.
             return print(try await Self.wrk(ports[which], seconds: seconds))
         }
-        var best = [Double](repeating: 0, count: ports.count)
-        // In turns, so that what disturbs one disturbs all.
-        for round in 0..<4 {
-            for (index, port) in ports.enumerated() {
-                best[index] = max(best[index], try await Self.wrk(port, seconds: round == 0 ? 1 : seconds))
+        // Short turns, because the machine's speed changes while this runs: only what stood side by side is compared.
+        for port in ports { _ = try await Self.wrk(port, seconds: 1) }
+        var turns: [[Double]] = []
+        var processor: [[Double]] = []
+        for _ in 0..<Self.turns {
+            var rates = [Double](repeating: 0, count: ports.count)
+            var costs = rates
+            // In another order each turn: what runs behind something slow is slower.
+            for index in ports.indices.shuffled() {
+                let before = ProcessTime.now
+                rates[index] = try await Self.wrk(ports[index], seconds: seconds)
+                costs[index] = (ProcessTime.now - before).inNanoseconds / (rates[index] * Double(seconds))
             }
+            turns.append(rates)
+            processor.append(costs)
         }
-        func share(_ index: Int, of other: Int) -> String {
-            "\(Int(best[index])) (\(((1 - best[index] / best[other]) * 1_000).rounded() / 10) % less)"
-        }
-        print(
-            "requests a second: bare \(Int(best[0])), with our telemetry \(share(1, of: 0)),"
-                + " with Hummingbird's middlewares \(share(2, of: 0));"
-                + " with one SELECT: bare \(Int(best[3])), with our telemetry \(share(4, of: 3))"
-        )
+        func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
         func report(_ name: String, _ ours: Int, _ baseline: Int, _ what: String) {
+            let ratios = turns.map { $0[ours] / $0[baseline] }
+            func percent(_ ratio: Double) -> Double { ((1 - ratio) * 1_000).rounded() / 10 }
             Comparison(
-                name: name, ours: 1e9 / best[ours], baseline: 1e9 / best[baseline], unit: "ns", what: what
+                name: name, ours: 1e9 / median(turns.map { $0[ours] }),
+                baseline: 1e9 / median(turns.map { $0[baseline] }),
+                unit: "ns", what: what
             ).report()
+            print(
+                "    \(percent(median(ratios))) % less of its requests a second in the middle one of \(turns.count) turns"
+                    + " (\(percent(ratios.max() ?? 0)) to \(percent(ratios.min() ?? 0)));"
+                    + " processor time of this process \(Int(median(processor.map { $0[ours] }))) beside"
+                    + " \(Int(median(processor.map { $0[baseline] }))) ns a request"
+            )
         }
         report("http-telemetry-vs-bare", 1, 0, "the same route without telemetry; bar: 20 % of the throughput")
         report(
-            "http-telemetry-vs-hummingbird", 1, 2, "TracingMiddleware, LogRequestsMiddleware, MetricsMiddleware"
+            "http-hummingbird-vs-bare", 2, 0,
+            "the same with TracingMiddleware, LogRequestsMiddleware, MetricsMiddleware"
         )
         report("http-select-vs-bare", 4, 3, "the same route and SELECT without telemetry; bar: 5 % of the throughput")
     }
+
+    private static let turns = 21
 
     static func wrk(_ port: Int, seconds: Int) async throws -> Double {
         let process = Process()

@@ -7,15 +7,29 @@ public struct HTTPFieldCarrier: Injector, Extractor {
 
     /// Several `traceparent` fields are malformed, which the joined value shows; several others are one list.
     public func extract(key: String, from fields: HTTPFields) -> String? {
-        guard let name = HTTPField.Name(key) else { return nil }
+        guard let name = Self.name(key) else { return nil }
         let values = fields[values: name]
         return values.isEmpty ? nil : values.joined(separator: ",")
     }
 
     public func inject(_ value: String, forKey key: String, into fields: inout HTTPFields) {
-        guard let name = HTTPField.Name(key) else { return }
+        guard let name = Self.name(key) else { return }
         fields[name] = value
     }
+
+    /// Making a name checks and lowers each character, and each request asks for the same three.
+    private static func name(_ key: String) -> HTTPField.Name? {
+        switch key {
+        case "traceparent": self.traceparent
+        case "tracestate": self.tracestate
+        case "baggage": self.baggage
+        default: HTTPField.Name(key)
+        }
+    }
+
+    private static let traceparent = HTTPField.Name("traceparent")
+    private static let tracestate = HTTPField.Name("tracestate")
+    private static let baggage = HTTPField.Name("baggage")
 }
 
 /// The span that the current task is in, as W3C Trace Context writes it.

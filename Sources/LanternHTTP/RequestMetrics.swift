@@ -1,6 +1,31 @@
 import CoreMetrics
 import Synchronization
 
+/// What is told of all requests of one method, route and status.
+final class RequestSeries: Sendable {
+    /// Template of the route; `nil` where none matched.
+    let route: String?
+    let status: Int
+    /// `GET /v1/orders/{id}`.
+    let spanName: String
+    fileprivate let timer: Timer
+
+    fileprivate init(_ method: HTTPMethodName, _ route: String?, _ status: Int, _ factory: any MetricsFactory) {
+        self.route = route
+        self.status = status
+        self.spanName = route.map { "\(method.display) \($0)" } ?? method.display
+        self.timer = Timer(
+            label: "http_server_request_duration_seconds",
+            dimensions: [
+                ("http_request_method", method.label), ("url_scheme", "http"), ("http_route", route ?? ""),
+                ("http_response_status_code", String(status)),
+                ("error_type", status >= 500 ? String(status) : ""),
+            ],
+            factory: factory
+        )
+    }
+}
+
 /// Rate, errors and duration of each route.
 final class RequestMetrics: Sendable {
     private struct Key: Hashable {
@@ -16,18 +41,22 @@ final class RequestMetrics: Sendable {
 
         fileprivate init(_ metrics: RequestMetrics) { self.metrics = metrics }
 
+        func series(_ method: HTTPMethodName, _ route: String?, _ status: Int) -> RequestSeries {
+            self.metrics.series(method, route, status)
+        }
+
         /// - Returns: Nanoseconds since the beginning.
         @discardableResult
-        func end(_ method: String, _ route: String?, _ status: Int) -> Int64 {
+        func end(_ series: RequestSeries) -> Int64 {
             let (seconds, attoseconds) = self.start.duration(to: .now).components
             let nanoseconds = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
             self.metrics.active.decrement(by: 1)
-            self.metrics.timer(Key(method: method, route: route ?? "", status: status)).recordNanoseconds(nanoseconds)
+            series.timer.recordNanoseconds(nanoseconds)
             return nanoseconds
         }
     }
 
-    private let timers = Mutex<[Key: Timer]>([:])
+    private let known = Mutex<[Key: RequestSeries]>([:])
     private let active: Meter
     private let factory: any MetricsFactory
 
@@ -41,20 +70,14 @@ final class RequestMetrics: Sendable {
         return Pending(self)
     }
 
-    private func timer(_ key: Key) -> Timer {
-        self.timers.withLock { timers in
-            if let timer = timers[key] { return timer }
-            let timer = Timer(
-                label: "http_server_request_duration_seconds",
-                dimensions: [
-                    ("http_request_method", key.method), ("url_scheme", "http"), ("http_route", key.route),
-                    ("http_response_status_code", String(key.status)),
-                    ("error_type", key.status >= 500 ? String(key.status) : ""),
-                ],
-                factory: self.factory
-            )
-            timers[key] = timer
-            return timer
+    /// Bounded by the routes: method labels, templates and status codes are all from short lists.
+    private func series(_ method: HTTPMethodName, _ route: String?, _ status: Int) -> RequestSeries {
+        let key = Key(method: method.label, route: route ?? "", status: status)
+        return self.known.withLock { known in
+            if let series = known[key] { return series }
+            let series = RequestSeries(method, route, status, self.factory)
+            known[key] = series
+            return series
         }
     }
 }

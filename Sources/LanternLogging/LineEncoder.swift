@@ -88,7 +88,7 @@ struct LineEncoder {
         if type == ObjectIdentifier(Int.self), let number = convertible as? Int {
             namesSecret ? self.line.append("\"***\"") : self.line.append(Int64(number))
         } else if type == ObjectIdentifier(Double.self), let number = convertible as? Double, number.isFinite {
-            namesSecret ? self.line.append("\"***\"") : self.line.append(number.description)
+            namesSecret ? self.line.append("\"***\"") : self.append(number)
         } else if type == ObjectIdentifier(Bool.self), let flag = convertible as? Bool {
             self.line.append(namesSecret ? "\"***\"" : flag ? "true" : "false")
         } else if Self.isHidden(value, namesSecret) {
@@ -98,6 +98,27 @@ struct LineEncoder {
         } else {
             self.line.appendJSON(convertible.description)
         }
+    }
+
+    /// As `description` writes it, without making a string of a number that has at most three decimals: a duration in
+    /// milliseconds, say. Fewer than 16 digits tell one number from all others, so there is no shorter way to write it.
+    private func append(_ number: Double) {
+        let thousandths = number * 1_000
+        guard number > 0, thousandths < 1e12, let whole = UInt64(exactly: thousandths.rounded()),
+            Double(whole) / 1_000 == number
+        else { return self.line.append(number.description) }
+        self.line.append(whole / 1_000)
+        let decimals = whole % 1_000
+        let digits: (StaticString, UInt64) =
+            if decimals % 100 == 0 {
+                (".", decimals / 100)
+            } else if decimals % 10 == 0 {
+                (decimals < 100 ? ".0" : ".", decimals / 10)
+            } else {
+                (decimals < 10 ? ".00" : decimals < 100 ? ".0" : ".", decimals)
+            }
+        self.line.append(digits.0)
+        self.line.append(digits.1)
     }
 
     /// What a value says of itself counts more than its key.

@@ -11,7 +11,7 @@ extension PostgresTransaction {
         _ table: String, columns: [String], _ body: (PostgresBinaryCopyWriter) async throws -> Void
     ) async throws -> Int {
         let sql = SQL.copy(into: table, columns, options: " (FORMAT binary)")
-        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
+        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text), runsOthers: true) {
             try await self.run([])
             return try await self.driver.copyIn(sql, loss: .nothing) { driver in
                 let writer = PostgresBinaryCopyWriter(driver, columns: columns.count)

@@ -6,7 +6,7 @@ extension PostgresClient {
     public func stream<Value>(_ sql: SQL, _ body: (PostgresRowStream) async throws -> Value) async throws -> Value {
         let info = self.telemetry.info(sql.text)
         try info.check()
-        return try await self.telemetry.measure(sql, info) {
+        return try await self.telemetry.measure(sql, info, runsOthers: true) {
             try await self.withFreshDriver { driver in
                 try await driver.stream(sql, loss: info.loss, isAlone: true, drains: info.loss == .unknown, body)
             }
@@ -25,7 +25,7 @@ extension PostgresClient {
         _ table: String, columns: [String], _ body: (PostgresCopyWriter) async throws -> Void
     ) async throws -> Int {
         let sql = SQL.copy(into: table, columns)
-        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
+        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text), runsOthers: true) {
             try await self.withFreshDriver { driver in try await driver.copyIn(sql, loss: .unknown, body) }
         }
     }
@@ -40,7 +40,7 @@ extension PostgresClient {
             throw PostgresError(
                 code: .wrongMethod, message: "copyOut runs COPY … TO STDOUT, and no \(info.summary.operation)")
         }
-        return try await self.telemetry.measure(sql, info) {
+        return try await self.telemetry.measure(sql, info, runsOthers: true) {
             try await self.withFreshDriver { driver in try await driver.copyOut(sql, body) }
         }
     }
@@ -51,7 +51,7 @@ extension PostgresTransaction {
     public func stream<Value>(_ sql: SQL, _ body: (PostgresRowStream) async throws -> Value) async throws -> Value {
         let info = self.telemetry.info(sql.text)
         try info.check()
-        return try await self.telemetry.measure(sql, info) {
+        return try await self.telemetry.measure(sql, info, runsOthers: true) {
             // What is not read is cancelled, which would be the end of the transaction.
             try await self.run([SQL(unchecked: "SAVEPOINT lantern_stream")])
             let driver = self.driver
@@ -73,7 +73,7 @@ extension PostgresTransaction {
         _ table: String, columns: [String], _ body: (PostgresCopyWriter) async throws -> Void
     ) async throws -> Int {
         let sql = SQL.copy(into: table, columns)
-        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text)) {
+        return try await self.telemetry.measure(sql, self.telemetry.info(sql.text), runsOthers: true) {
             try await self.run([])
             return try await self.driver.copyIn(sql, loss: .nothing, body)
         }

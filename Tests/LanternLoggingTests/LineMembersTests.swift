@@ -47,6 +47,29 @@ struct LineNumbersTests {
         #expect(try Double(self.written(value))?.bitPattern == value.bitPattern)
     }
 
+    @Test("a double is written as it describes itself, with few decimals and with many")
+    func shortDoubles() throws {
+        var generator = SeededGenerator(seed: 4)
+        let transcript = Transcript()
+        var values: [Double] = [
+            0.001, 0.01, 0.1, 1, 10.5, 10.05, 10.005, 99.999, 100, 999_999_999.999, 1e9, 1e12, 1e15,
+        ]
+        for _ in 0..<20_000 {
+            let bits = Int.random(in: 0...40, using: &generator)
+            let whole = UInt64.random(in: 0...(UInt64(1) << bits), using: &generator)
+            let divisor: Double = [1, 10, 100, 1_000].randomElement(using: &generator) ?? 1
+            let value = Double(whole) / divisor
+            // Its neighbours have many decimals, and may be taken for it.
+            values += [value, -value, value.nextUp, value.nextDown]
+        }
+        for value in values { transcript.logger.info("measured", metadata: ["zulu": .stringConvertible(value)]) }
+        let lines = transcript.sink.lines
+        #expect(lines.count == values.count)
+        for (line, value) in zip(lines, values) where !line.hasSuffix("\"zulu\":\(value)}") {
+            Issue.record("\(value) is written \(line.suffix(30))")
+        }
+    }
+
     @Test(
         "floats keep type and value",
         arguments: [

@@ -10,10 +10,8 @@ final class PostgresTelemetry: Sendable {
     private let idle: Meter
     private let used: Meter
     private let wait: Timer
-    private let server: String
-    /// Where it is not PostgreSQL's own, as the conventions want it.
-    private let port: Int64?
-    private let namespace: String
+    /// Attributes of every span: what server it is, and which database.
+    private let common: [String: SpanAttribute]
     private let slow: Duration
     private let logger: Logger
     /// Of several statements in one round trip.
@@ -33,9 +31,15 @@ final class PostgresTelemetry: Sendable {
         )
         self.wait = Timer(label: "db_client_connection_wait_time_seconds", dimensions: [name], factory: factory)
         let address = Self.address(of: configuration.url)
-        (self.server, self.port) = Self.hostAndPort(address.server)
-        self.namespace = address.namespace
-        self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), "", factory)
+        let (server, port) = Self.hostAndPort(address.server)
+        var common: [String: SpanAttribute] = [
+            "db.system.name": "postgresql", "db.namespace": .string(address.namespace),
+        ]
+        if !server.isEmpty { common["server.address"] = .string(server) }
+        // Only where it is not PostgreSQL's own, as the conventions want it.
+        if let port { common["server.port"] = .int64(port) }
+        self.common = common
+        self.batch = Self.makeInfo(StatementSummary(operation: "BATCH", collection: ""), "", common, factory)
     }
 
     /// Host and database of a connection URI; never user or password.
@@ -80,7 +84,7 @@ final class PostgresTelemetry: Sendable {
     func info(_ text: String) -> StatementInfo {
         self.infos.withLock { infos in
             if let info = infos[text] { return info }
-            let info = Self.makeInfo(StatementSummary(text), text, self.factory)
+            let info = Self.makeInfo(StatementSummary(text), text, self.common, self.factory)
             // Statements are written by programmers, so there are few; a program that builds them is not to fill memory.
             if infos.count < 1_000 { infos[text] = info }
             return info
@@ -88,9 +92,9 @@ final class PostgresTelemetry: Sendable {
     }
 
     private static func makeInfo(
-        _ summary: StatementSummary, _ text: String, _ factory: any MetricsFactory
+        _ summary: StatementSummary, _ text: String, _ common: [String: SpanAttribute], _ factory: any MetricsFactory
     ) -> StatementInfo {
-        StatementInfo(summary, text: text) { error in
+        StatementInfo(summary, text: text, common) { error in
             Timer(
                 label: "db_client_operation_duration_seconds",
                 dimensions: [
@@ -104,34 +108,36 @@ final class PostgresTelemetry: Sendable {
 
     /// Runs `operation` as the given statement. Outside any trace there is no span, so that a loop that polls does not
     /// fill the trace store with lonely roots.
-    func measure<Value>(_ sql: SQL, _ info: StatementInfo, _ operation: () async throws -> Value) async throws -> Value
-    {
+    ///
+    /// - Parameter runsOthers: Whether code of others runs within: its spans and lines are the statement's then. Else the span
+    ///   is not that of the task meanwhile, because binding it costs as much as starting it.
+    func measure<Value>(
+        _ sql: SQL, _ info: StatementInfo, runsOthers: Bool = false,
+        _ operation: () async throws -> Value
+    ) async throws -> Value {
         let start = ContinuousClock.now
-        guard InstrumentationContext.current != nil else {
-            do {
-                let value = try await operation()
-                self.succeeded(sql, info, start)
-                return value
-            } catch {
-                throw self.failed(sql, info, start, error, nil)
-            }
+        let span = InstrumentationContext.current.map {
+            InstrumentationSystem.tracer.startAnySpan(info.name, context: $0, ofKind: .client)
         }
-        return try await withSpan(info.name, ofKind: .client) { span in
-            do {
-                let value = try await operation()
-                self.describe(span, sql, info, nil)
-                self.succeeded(sql, info, start)
-                return value
-            } catch {
-                throw self.failed(sql, info, start, error, span)
-            }
+        defer { span?.end() }
+        do {
+            let value =
+                runsOthers
+                ? try await InstrumentationContext.withValue(span?.context) { try await operation() }
+                : try await operation()
+            self.succeeded(sql, info, start, span)
+            return value
+        } catch {
+            throw self.failed(sql, info, start, error, span)
         }
     }
 
-    private func succeeded(_ sql: SQL, _ info: StatementInfo, _ start: ContinuousClock.Instant) {
+    private func succeeded(
+        _ sql: SQL, _ info: StatementInfo, _ start: ContinuousClock.Instant, _ span: (any Span)?
+    ) {
         let duration = start.duration(to: .now)
-        info.timer.recordNanoseconds(duration.nanoseconds)
-        if duration >= self.slow { self.tellSlow(sql, info, duration) }
+        self.tell(sql, info, info.timer, duration, span)
+        if let span, span.isRecording { span.attributes = info.attributes(of: sql) }
     }
 
     private func failed(
@@ -140,31 +146,25 @@ final class PostgresTelemetry: Sendable {
         let duration = start.duration(to: .now)
         let error = (error as? NeverSent)?.cause ?? error
         let type = Self.errorType(error)
-        info.timer(failing: type).recordNanoseconds(duration.nanoseconds)
-        if let span { self.describe(span, sql, info, (type, (error as? PostgresError)?.sqlState)) }
-        if duration >= self.slow { self.tellSlow(sql, info, duration) }
+        self.tell(sql, info, info.timer(failing: type), duration, span)
+        if let span, span.isRecording {
+            span.recordError(error)
+            var attributes = info.attributes(of: sql)
+            attributes["error.type"] = type
+            if let state = (error as? PostgresError)?.sqlState {
+                attributes["db.response.status_code"] = state
+            }
+            span.attributes = attributes
+        }
         return error
     }
 
-    /// All at once: each change of a span's attributes by itself costs as much as several of them together.
-    private func describe(
-        _ span: any Span, _ sql: SQL, _ info: StatementInfo, _ failure: (type: String, state: String?)?
-    ) {
-        guard span.isRecording else { return }
-        var attributes = [String: SpanAttribute](minimumCapacity: 10)
-        attributes["db.system.name"] = "postgresql"
-        attributes["db.operation.name"] = .string(info.summary.operation)
-        if !info.summary.collection.isEmpty { attributes["db.collection.name"] = .string(info.summary.collection) }
-        attributes["db.query.summary"] = .string(info.name)
-        attributes["db.query.text"] = .string(sql.text)
-        attributes["db.namespace"] = .string(self.namespace)
-        if !self.server.isEmpty { attributes["server.address"] = .string(self.server) }
-        if let port { attributes["server.port"] = .int64(port) }
-        if let failure {
-            attributes["error.type"] = .string(failure.type)
-            if let state = failure.state { attributes["db.response.status_code"] = .string(state) }
+    /// Within the span, so that an exemplar and the line name it.
+    private func tell(_ sql: SQL, _ info: StatementInfo, _ timer: Timer, _ duration: Duration, _ span: (any Span)?) {
+        InstrumentationContext.withValue(span?.context) {
+            timer.recordNanoseconds(duration.nanoseconds)
+            if duration >= self.slow { self.tellSlow(sql, info, duration) }
         }
-        span.attributes = SpanAttributes(attributes)
     }
 
     private func tellSlow(_ sql: SQL, _ info: StatementInfo, _ duration: Duration) {

@@ -1,5 +1,6 @@
 import CoreMetrics
 import Synchronization
+import Tracing
 
 /// What is known of a statement by its text alone; made once for each text.
 final class StatementInfo: Sendable {
@@ -14,9 +15,24 @@ final class StatementInfo: Sendable {
     /// What a connection that breaks behind it means. A SELECT of a function that writes belongs in a transaction.
     let loss: Request.Loss
 
-    init(_ summary: StatementSummary, text: String, makeTimer: @escaping @Sendable (_ error: String) -> Timer) {
+    private let text: String
+    /// All of a span's where nothing fails: made once, and shared by all spans of this text.
+    private let attributes: SpanAttributes
+
+    /// - Parameter common: Attributes of all spans of the pool.
+    init(
+        _ summary: StatementSummary, text: String, _ common: [String: SpanAttribute],
+        makeTimer: @escaping @Sendable (_ error: String) -> Timer
+    ) {
         self.summary = summary
         self.name = summary.description
+        self.text = text
+        var attributes = common
+        attributes["db.operation.name"] = .string(summary.operation)
+        if !summary.collection.isEmpty { attributes["db.collection.name"] = .string(summary.collection) }
+        attributes["db.query.summary"] = .string(self.name)
+        attributes["db.query.text"] = .string(text)
+        self.attributes = SpanAttributes(attributes)
         self.makeTimer = makeTimer
         self.timer = makeTimer("")
         switch summary.operation {
@@ -26,6 +42,14 @@ final class StatementInfo: Sendable {
             self.loss = words.isDisjoint(with: ["INSERT", "UPDATE", "DELETE", "MERGE"]) ? .nothing : .unknown
         default: self.loss = .unknown
         }
+    }
+
+    /// - Parameter sql: What ran: of several statements in one round trip, this knows no text.
+    func attributes(of sql: SQL) -> SpanAttributes {
+        guard sql.text != self.text else { return self.attributes }
+        var attributes = self.attributes
+        attributes["db.query.text"] = sql.text
+        return attributes
     }
 
     func timer(failing error: String) -> Timer {
