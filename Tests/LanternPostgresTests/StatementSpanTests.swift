@@ -36,7 +36,8 @@ struct StatementSpanTests {
         }
         try spans.expectTrace {
             server("work") {
-                client("SELECT") { span("inner") }.with("db.query.text", "SELECT generate_series(1, 3) AS n").failed(false)
+                client("SELECT") { span("inner") }.with("db.query.text", "SELECT generate_series(1, 3) AS n").failed(
+                    false)
                 client("SELECT").with("db.query.text", "SELECT 1 AS n").failed(false)
             }
         }
@@ -52,7 +53,9 @@ struct StatementSpanTests {
         let statements = spans.spans.filter { $0.kind == .client }.sorted { $0.start < $1.start }
         #expect(statements.map { $0.status?.code == .error } == [false, true, false])
         #expect(
-            statements.map { $0.attributes.get("db.response.status_code") } == [nil, SpanAttribute.string("22012"), nil]
+            statements.map { $0.attributes.get("db.response.status_code") } == [
+                nil, SpanAttribute.string("22012"), nil,
+            ]
         )
         #expect(statements.map { $0.attributes.get("error.type") != nil } == [false, true, false])
         #expect(statements.map { $0.events.map(\.name) } == [[], ["exception"], []])
