@@ -3,6 +3,8 @@ import Synchronization
 
 /// The spans of a batch: one for each record, child of the span that created it; and one for the batch, which links to
 /// all of them and in which the statements run.
+///
+/// Whoever gives this up without ``end()`` says that the transaction failed: each attempt at a record is a span.
 final class BatchTraces: Sendable {
     /// The spans of one record.
     private struct Spans {
@@ -13,6 +15,8 @@ final class BatchTraces: Sendable {
     }
 
     private let spans: Mutex<[Spans]>
+    /// Why the batch failed, once it has.
+    private let failure = Mutex<String?>(nil)
     private let links: [InstrumentationContext]
     private let recordCount: Int
 
@@ -49,8 +53,30 @@ final class BatchTraces: Sendable {
         self.recordCount = records.count { $0.header("ce_type")?.hasPrefix("lantern.") != true }
     }
 
+    /// Where ``end()`` did not come: the batch failed, or its COMMIT did.
+    deinit {
+        for spans in self.spans.withLock({ $0 }) {
+            for span in [spans.store, spans.process].compactMap({ $0 }) {
+                // One that is put aside has a reason of its own.
+                if spans.store != nil { span.attributes["error.type"] = self.failure.withLock { $0 } ?? "rolled_back" }
+                span.setStatus(SpanStatus(code: .error))
+                span.end()
+            }
+        }
+    }
+
     /// Runs `work` in the batch's span; without one where no record has a trace: heads of idle sources.
     func batch(_ work: () async throws -> Void) async throws {
+        do {
+            try await self.withBatchSpan(work)
+        } catch {
+            let type = (error as? PostgresError)?.code.rawValue ?? (error as? EventError)?.code.rawValue
+            self.failure.withLock { $0 = type ?? (error is CancellationError ? "cancelled" : "other") }
+            throw error
+        }
+    }
+
+    private func withBatchSpan(_ work: () async throws -> Void) async throws {
         guard !self.links.isEmpty else { return try await work() }
         try await withSpan("ingest batch", context: .topLevel, ofKind: .consumer) { span in
             for link in self.links { span.addLink(SpanLink(context: link, attributes: [:])) }
@@ -75,7 +101,11 @@ final class BatchTraces: Sendable {
 
     /// Ends the records' spans: their events are stored.
     func end() {
-        for spans in self.spans.withLock({ $0 }) {
+        let ended = self.spans.withLock { spans in
+            defer { spans = [] }
+            return spans
+        }
+        for spans in ended {
             spans.store?.end()
             spans.process.end()
         }

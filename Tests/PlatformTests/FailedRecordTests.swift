@@ -48,6 +48,45 @@ extension PlatformTests {
             }
         }
 
+        @Test(
+            "a batch that cannot be stored is told in the trace of each of its records, as often as it is tried",
+            .timeLimit(.minutes(3)))
+        func batchFails() async throws {
+            try await TestPlatform.run { platform in
+                _ = try await platform.withDatabase(of: platform.activity) { database in
+                    try await database.query("ALTER TABLE unsealed RENAME TO unsealed_away")
+                }
+                let product = try await platform.product(stock: 5, admin: try await platform.admin())
+                let token = try await platform.customer().token
+                let placed = try await platform.place(product, token: token, headers: ["traceparent": Self.traceparent])
+                #expect(placed.status == 201)
+                func attempt() -> ExpectedSpan {
+                    consumer("process order.events.v1") { span("store timeline entry").failed() }
+                        .with("messaging.consumer.group.name", "activity").with("error.type", "server")
+                        .failed()
+                }
+                try await platform.expectTrace {
+                    server("POST /v1/orders") {
+                        producer("create order.events.v1") {
+                            attempt(); attempt()
+                        }
+                    }
+                }
+                _ = try await platform.withDatabase(of: platform.activity) { database in
+                    try await database.query("ALTER TABLE unsealed_away RENAME TO unsealed")
+                }
+                try await platform.expectTrace {
+                    server("POST /v1/orders") {
+                        producer("create order.events.v1") {
+                            attempt()
+                            consumer("process order.events.v1") { span("store timeline entry").failed(false) }
+                                .failed(false)
+                        }
+                    }
+                }
+            }
+        }
+
         @Test("a record that is never handled ends in its trace, with the reason", .timeLimit(.minutes(3)))
         func handlerFails() async throws {
             try await TestPlatform.run { platform in
