@@ -93,7 +93,9 @@ extension KafkaConsumer {
                 // One, and then no more at once than fits if it is as large as what came before.
                 let size = messages.isEmpty ? maximumBytes : max(1, bytes / messages.count)
                 let limit = min(Self.share, maximum - messages.count, (maximumBytes - bytes - 1) / size + 1)
-                let count = rd_kafka_consume_batch_queue(self.queue.raw, 0, share.baseAddress, limit)
+                let count = self.taking.withLock { _ in
+                    rd_kafka_consume_batch_queue(self.queue.raw, 0, share.baseAddress, limit)
+                }
                 guard count > 0 else { break }
                 for message in share[..<count] { if let message { self.take(message, &messages, &bytes) } }
             }

@@ -105,6 +105,15 @@ struct KafkaRebalancing {
         guard !paused.isEmpty else { return }
         try KafkaPartitionList.with(paused) { try check(rd_kafka_resume_partitions(raw, $0)) }
         self.paused.subtract(paused)
+        Self.wake(paused, raw)
+    }
+
+    /// Has what was resumed fetched at once: librdkafka 2.0 lets the thread that fetches sleep on for up to a second, until
+    /// anything comes from its broker. So the brokers are asked for something small, and nobody waits for the answer. It need
+    /// not succeed. (A seek would wake the thread as well, but lose records that are being handed over meanwhile.)
+    private static func wake(_ partitions: [KafkaPartition], _ raw: OpaquePointer) {
+        let latest = Dictionary(uniqueKeysWithValues: Set(partitions).map { ($0, Int64(RD_KAFKA_OFFSET_END)) })
+        KafkaPartitionList.with(latest) { _ = rd_kafka_offsets_for_times(raw, $0, 0) }
     }
 
     mutating func seek(_ positions: [KafkaPosition], _ raw: OpaquePointer) throws {

@@ -50,6 +50,62 @@ struct PauseTests {
         await consumer.close()
     }
 
+    @Test("a partition that is resumed while somebody waits for records gives each of them once")
+    func whileWaiting() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let total = 4_000
+        try await fixture.fill(0..<total)
+        let consumer = try fixture.consumer()
+        var numbers: [Int] = []
+        while numbers.count < total {
+            numbers += try await fixture.read(consumer, count: 1, maximum: 40).map(\.number)
+            try consumer.pause([self.zero])
+            let waiting = Task { try await fixture.read(consumer, count: 1, maximum: 40).map(\.number) }
+            try consumer.resume([self.zero])
+            if numbers.count == total { waiting.cancel() }
+            if let read = try? await waiting.value { numbers += read }
+        }
+        #expect(numbers == Array(0..<total))
+        await consumer.close()
+    }
+
+    @Test("one that is paused and resumed by another task while records are taken loses none of them")
+    func fromOutside() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let total = 20_000
+        try await fixture.fill(0..<total)
+        let consumer = try fixture.consumer()
+        let reading = Task {
+            var numbers: [Int] = []
+            while numbers.last != total - 1 {
+                numbers += try await fixture.read(consumer, count: 1, maximum: 20).map(\.number)
+            }
+            return numbers
+        }
+        let pausing = Task {
+            var cycles = 0
+            while !Task.isCancelled {
+                try consumer.pause([self.zero])
+                for _ in 0..<Int.random(in: 0..<20) { await Task.yield() }
+                try consumer.resume([self.zero])
+                for _ in 0..<Int.random(in: 0..<2_000) { await Task.yield() }
+                cycles += 1
+            }
+            return cycles
+        }
+        let numbers = try await reading.value
+        pausing.cancel()
+        #expect(try await pausing.value > 10)
+        // One that is just being handed over may come again.
+        var next = 0
+        for number in numbers {
+            #expect(number <= next, "\(number) came where \(next) was due")
+            next = max(next, number + 1)
+        }
+        #expect(next == total)
+        await consumer.close()
+    }
+
     @Test("resuming what is not paused repeats nothing")
     func notPaused() async throws {
         let fixture = try KafkaFixture(topics: ["t": 1])
