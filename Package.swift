@@ -323,7 +323,11 @@ let package = Package(
         ),
         .testTarget(
             name: "LanternKafkaTests",
-            dependencies: ["CRDKafka", "LanternKafka", "LanternKafkaTesting", "TestSupport", logging, metrics],
+            dependencies: [
+                "CRDKafka", "LanternKafka", "LanternKafkaTesting", "LanternTracing", "LanternTracingTesting",
+                "TestSupport",
+                logging, metrics, tracing,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

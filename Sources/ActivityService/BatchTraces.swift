@@ -4,7 +4,7 @@ import Synchronization
 /// The spans of a batch: one for each record, child of the span that created it; and one for the batch, which links to
 /// all of them and in which the statements run.
 ///
-/// Whoever gives this up without ``end()`` says that the transaction failed: each attempt at a record is a span.
+/// Whoever gives this up without ``end()``, after the batch failed, ends them as failed: each attempt at a record is a span.
 final class BatchTraces: Sendable {
     /// The spans of one record.
     private struct Spans {
@@ -53,12 +53,13 @@ final class BatchTraces: Sendable {
         self.recordCount = records.count { $0.header("ce_type")?.hasPrefix("lantern.") != true }
     }
 
-    /// Where ``end()`` did not come: the batch failed, or its COMMIT did.
+    /// Where ``end()`` did not come. After a dry run, or a COMMIT whose outcome nobody knows, there is nothing to say.
     deinit {
+        guard let failure = self.failure.withLock({ $0 }) else { return }
         for spans in self.spans.withLock({ $0 }) {
             for span in [spans.store, spans.process].compactMap({ $0 }) {
                 // One that is put aside has a reason of its own.
-                if spans.store != nil { span.attributes["error.type"] = self.failure.withLock { $0 } ?? "rolled_back" }
+                if spans.store != nil { span.attributes["error.type"] = failure }
                 span.setStatus(SpanStatus(code: .error))
                 span.end()
             }

@@ -188,7 +188,9 @@ enum EntryStore {
         }
     }
 
-    static func handToSealer(dead event: EventEnvelope, in tx: PostgresTransaction) async throws {
+    static func handToSealer(
+        dead event: (source: String, epoch: Int64?, sequence: Int64), in tx: PostgresTransaction
+    ) async throws {
         try await tx.query(
             """
             INSERT INTO unsealed (kind, source, epoch, sequence)

@@ -24,7 +24,7 @@ final class IncomingEntry: Sendable {
     /// - Throws: ``EventError``, the reason of a dead letter.
     init(_ record: KafkaRecord, now: Timestamp, leaf: Leaf = Leaf()) throws(EventError) {
         let event = try CloudEvents.event(record)
-        try Self.checkSource(event, topic: record.topic)
+        try Self.checkSource(event.source, topic: record.topic)
         self.id = .version7()
         self.record = record
         self.event = event
@@ -48,11 +48,11 @@ final class IncomingEntry: Sendable {
     }
 
     /// `…/services/<service>` may write to `<service>.events.v1` only: nobody speaks for another service.
-    private static func checkSource(_ event: EventEnvelope, topic: String) throws(EventError) {
-        let parts = event.source.split(separator: "/")
+    static func checkSource(_ source: String, topic: String) throws(EventError) {
+        let parts = source.split(separator: "/")
         guard parts.count >= 2, parts[parts.count - 2] == "services" else { return }
         guard topic == "\(parts[parts.count - 1]).events.v1" else {
-            throw EventError(code: .sourceMismatch, message: "\(event.source) may not write to \(topic)")
+            throw EventError(code: .sourceMismatch, message: "\(source) may not write to \(topic)")
         }
     }
 }

@@ -100,11 +100,12 @@ package struct Ingest: RecordHandler {
     }
 
     package func deadLettered(_ record: KafkaRecord, _ error: EventError, in tx: PostgresTransaction) async throws {
-        // A sequence that was put aside is accounted for: it is no gap. But nobody speaks for another source.
-        guard error.code != .sourceMismatch, let event = try? CloudEvents.event(record), event.sequence != nil else {
-            return
-        }
-        try await EntryStore.handToSealer(dead: event, in: tx)
+        // A sequence that was put aside is accounted for: it is no gap, also where the rest of the event cannot be read. But
+        // nobody speaks for another source.
+        guard let number = CloudEvents.number(of: record),
+            (try? IncomingEntry.checkSource(number.source, topic: record.topic)) != nil
+        else { return }
+        try await EntryStore.handToSealer(dead: number, in: tx)
     }
 
     package func committed() { self.wake.signal() }

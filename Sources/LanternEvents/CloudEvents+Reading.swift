@@ -2,6 +2,9 @@ public import LanternKafka
 import LanternPostgres
 
 extension CloudEvents {
+    /// Bytes of one attribute.
+    static let maximumAttributeSize = 1_024
+
     /// Reads a record in binary mode (Kafka protocol binding, section 3.2), or in structured mode with JSON (3.3).
     /// - Throws: ``EventError``; its code says what is wrong with the record, so that it can be put aside.
     public static func event(_ record: KafkaRecord) throws(EventError) -> EventEnvelope {
@@ -14,6 +17,23 @@ extension CloudEvents {
         }
         let structured = try StructuredEvent(record)
         return try Self.event(structured, record: record, data: structured.data)
+    }
+
+    /// Which event of which source a record is, also where it cannot be read as a whole: for those who account for what they
+    /// put aside. `nil` where it is not numbered.
+    public static func number(of record: KafkaRecord) -> (source: String, epoch: Int64?, sequence: Int64)? {
+        if let event = try? Self.event(record) {
+            return event.sequence.map { (event.source, event.epoch, $0) }
+        }
+        guard !Self.isStructured(record) else { return nil }
+        let attributes = BinaryAttributes(record: record)
+        func number(_ name: String) -> Int64? {
+            attributes.text(name).flatMap { Int64($0) }.flatMap { $0 >= 0 ? $0 : nil }
+        }
+        guard let source = attributes.text("source"), !source.isEmpty, source.utf8.count <= Self.maximumAttributeSize,
+            !source.utf8.contains(0), let sequence = number("sequence")
+        else { return nil }
+        return (source, number("sourceepoch"), sequence)
     }
 
     /// Whether the value holds the whole event, or several. Media types are compared without regard to case.
@@ -36,7 +56,7 @@ extension CloudEvents {
                     code: .invalidAttribute, message: "\(attributes.label(name)) is missing, empty or not UTF-8")
             }
             // PostgreSQL cannot hold NUL in text, and no identifier needs it.
-            guard !value.utf8.contains(0), value.utf8.count <= 1_024 else {
+            guard !value.utf8.contains(0), value.utf8.count <= Self.maximumAttributeSize else {
                 throw EventError(
                     code: .invalidAttribute,
                     message: "\(attributes.label(name)) holds a NUL character or is longer than 1,024 bytes")

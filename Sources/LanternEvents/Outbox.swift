@@ -31,7 +31,7 @@ public struct Outbox: Sendable {
     /// Call it after the statement that locks the aggregate (its INSERT or UPDATE), so that the events of one aggregate
     /// keep its order. The event takes the trace, the actor and the tenant of the moment.
     ///
-    /// - Throws: ``EventError`` with code `tooLarge` or `notInCatalogue`; ``PostgresError``.
+    /// - Throws: ``EventError`` with code `tooLarge`, `invalidAttribute` or `notInCatalogue`; ``PostgresError``.
     public func append(_ event: some DomainEvent, in tx: PostgresTransaction) async throws {
         let type = type(of: event).type
         if let catalogue, !catalogue.contains(type) {
@@ -50,6 +50,16 @@ public struct Outbox: Sendable {
         let subject = event.subject
         var actor = event.actor ?? InstrumentationContext.current?.eventActor ?? .system(self.service)
         if actor.ip == nil { actor.ip = InstrumentationContext.current?.eventActor?.ip }
+        // As readers take them, who would put the event aside.
+        for (name, value) in [
+            ("subject", "\(subject.type)/\(subject.id)"), ("actor's id", actor.id), ("actor's type", actor.type),
+            ("actor's address", actor.ip ?? "-"),
+        ] where value.utf8.contains(0) || value.utf8.count > CloudEvents.maximumAttributeSize {
+            throw EventError(
+                code: .invalidAttribute,
+                message: "the \(name) of \(type) holds a NUL character or is longer than 1,024 bytes"
+            )
+        }
 
         try await withSpan("create \(self.topic)", ofKind: .producer) { span in
             span.updateAttributes { attributes in

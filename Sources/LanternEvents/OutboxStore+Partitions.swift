@@ -97,7 +97,7 @@ extension OutboxStore {
 
     /// Drops a partition unless something came into it since it was looked at: a transaction that was open then.
     /// Appending waits meanwhile, no longer than anybody would notice; both questions are answered by an index.
-    private func drop(_ number: Int64) async throws -> Bool {
+    func drop(_ number: Int64) async throws -> Bool {
         try await self.database.transaction { tx in
             try await tx.query("SET LOCAL lock_timeout = '1s'")
             try await tx.query("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
@@ -106,7 +106,16 @@ extension OutboxStore {
             var newcomers = SQL(unchecked: "SELECT EXISTS (SELECT FROM \(part) WHERE sequence IS NULL) OR EXISTS (")
             newcomers.append(
                 SQL(unchecked: "SELECT FROM \(part) AS o JOIN outbox_acknowledged AS a ON a.epoch = o.epoch"))
-            newcomers.append(" WHERE a.source = \(self.source) AND o.sequence > a.sequence) AS found")
+            newcomers.append(" WHERE a.source = \(self.source) AND o.sequence > a.sequence)")
+            // One that was numbered meanwhile is of the newest epoch, of which nothing may be acknowledged yet.
+            newcomers.append(
+                SQL(unchecked: " OR EXISTS (SELECT FROM (SELECT max(epoch) AS epoch FROM \(part)) AS newest"))
+            newcomers.append(
+                """
+                 WHERE newest.epoch IS NOT NULL AND NOT EXISTS (
+                  SELECT FROM outbox_acknowledged AS a WHERE a.source = \(self.source) AND a.epoch = newest.epoch
+                )) AS found
+                """)
             guard try await tx.query(newcomers).first?("found", as: Bool.self) == false else { return false }
             try await tx.query(SQL(unchecked: "DROP TABLE \(part)"))
             return true

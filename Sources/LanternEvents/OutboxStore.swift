@@ -1,7 +1,8 @@
 import Foundation
 import LanternPostgres
 
-/// The relay's statements. Each that changes something is fenced by the leader's term.
+/// The relay's statements. Each that numbers or publishes is fenced by the leader's term; acknowledgements and partitions need
+/// no fence, because they come to the same whoever looks after them.
 struct OutboxStore: Sendable {
     /// What a leader holds for its term.
     struct Leadership: Sendable, Equatable {

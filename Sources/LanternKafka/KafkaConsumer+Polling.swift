@@ -85,19 +85,21 @@ extension KafkaConsumer {
 
     /// What is there already.
     private func collect(_ messages: inout KafkaMessages, _ bytes: inout Int, maximum: Int, maximumBytes: Int) {
-        withUnsafeTemporaryAllocation(of: KafkaMessages.Pointer?.self, capacity: Self.share) { share in
-            // Never past a rebalance: what was polled before it belongs to the old assignment and is handed over first.
-            while messages.count < maximum, bytes < maximumBytes,
-                !self.callbacks.hasChanges.load(ordering: .relaxed)
-            {
-                // One, and then no more at once than fits if it is as large as what came before.
-                let size = messages.isEmpty ? maximumBytes : max(1, bytes / messages.count)
-                let limit = min(Self.share, maximum - messages.count, (maximumBytes - bytes - 1) / size + 1)
-                let count = self.taking.withLock { _ in
-                    rd_kafka_consume_batch_queue(self.queue.raw, 0, share.baseAddress, limit)
+        var isEmpty = false
+        // Never past a rebalance: what was polled before it belongs to the old assignment and is handed over first.
+        while !isEmpty, messages.count < maximum, bytes < maximumBytes,
+            !self.callbacks.hasChanges.load(ordering: .relaxed)
+        {
+            self.taking.withLock { _ in
+                for _ in 0..<Self.share where messages.count < maximum && bytes < maximumBytes {
+                    // And no `rd_kafka_consume_batch_queue`: librdkafka 2.0 drops from the batch what came before a pause or
+                    // a rebalance that it hears of meanwhile, and has counted it as read, so that nobody ever would.
+                    guard let message = rd_kafka_consume_queue(self.queue.raw, 0) else {
+                        isEmpty = true
+                        return
+                    }
+                    self.take(message, &messages, &bytes)
                 }
-                guard count > 0 else { break }
-                for message in share[..<count] { if let message { self.take(message, &messages, &bytes) } }
             }
         }
     }
@@ -109,7 +111,7 @@ extension KafkaConsumer {
         return .messages(messages)
     }
 
-    /// Most messages that are taken between two looks at what they weigh.
+    /// Most messages that are taken before somebody else may change positions.
     private static let share = 32
 
     private func take(_ message: KafkaMessages.Pointer, _ messages: inout KafkaMessages, _ bytes: inout Int) {

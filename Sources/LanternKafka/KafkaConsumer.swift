@@ -53,8 +53,8 @@ public final class KafkaConsumer: Sendable {
     }
 
     let state = Mutex(State())
-    /// Held while several records are taken at once, and while positions change. librdkafka 2.0 drops from those that it is
-    /// handing over what came before a pause, but has counted it as read: it would be lost.
+    /// Held while what is there is taken, and while positions change: librdkafka 2.0 may give a record that it is just
+    /// handing over once more after a pause.
     let taking = Mutex(())
     let wake = KafkaSemaphore()
     let handle: KafkaHandle

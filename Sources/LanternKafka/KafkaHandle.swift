@@ -54,6 +54,13 @@ final class KafkaHandle: @unchecked Sendable {
     /// Undoes ``lend()``.
     func giveBack() { self.lifetime.wrappingSubtract(2, ordering: .releasing) }
 
+    /// From here on nobody becomes a user. For the polling thread.
+    /// - Returns: Whether nobody is one any more.
+    func shut() -> Bool {
+        self.lifetime.bitwiseOr(1, ordering: .acquiringAndReleasing)
+        return self.lifetime.load(ordering: .acquiring) == 1
+    }
+
     /// Frees everything, once nobody uses it any more. The calls in use are short, or have a time limit of their own.
     /// - Parameter last: Frees what belongs to the handle, when nobody uses it any more.
     func destroy(after last: () -> Void = {}) {

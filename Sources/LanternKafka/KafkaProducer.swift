@@ -216,10 +216,17 @@ public final class KafkaProducer: Sendable {
         // Of one event, until it is destroyed.
         var messages: [UnsafePointer<rd_kafka_message_t>] = []
         while true {
-            let stop = self.stopping.load(ordering: .acquiring) && rd_kafka_outq_len(self.handle.raw) == 0
-            if stop { break }
+            let isStopping = self.stopping.load(ordering: .acquiring)
+            // In this order: whoever was about to hand a record over has done so, or never will.
+            if isStopping, self.handle.shut(), rd_kafka_outq_len(self.handle.raw) == 0 { break }
             // The time limit is a net only: reports and the yield of `close` wake it at once.
-            guard let event = rd_kafka_queue_poll(self.queue.raw, 1_000) else { continue }
+            guard let event = rd_kafka_queue_poll(self.queue.raw, isStopping ? 10 : 1_000) else {
+                // What came after `close` had purged.
+                if isStopping {
+                    rd_kafka_purge(self.handle.raw, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT))
+                }
+                continue
+            }
             switch rd_kafka_event_type(event) {
             case RD_KAFKA_EVENT_DR:
                 messages.removeAll(keepingCapacity: true)

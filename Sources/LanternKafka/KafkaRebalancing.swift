@@ -110,7 +110,7 @@ struct KafkaRebalancing {
 
     /// Has what was resumed fetched at once: librdkafka 2.0 lets the thread that fetches sleep on for up to a second, until
     /// anything comes from its broker. So the brokers are asked for something small, and nobody waits for the answer. It need
-    /// not succeed. (A seek would wake the thread as well, but lose records that are being handed over meanwhile.)
+    /// not succeed.
     private static func wake(_ partitions: [KafkaPartition], _ raw: OpaquePointer) {
         let latest = Dictionary(uniqueKeysWithValues: Set(partitions).map { ($0, Int64(RD_KAFKA_OFFSET_END)) })
         KafkaPartitionList.with(latest) { _ = rd_kafka_offsets_for_times(raw, $0, 0) }
@@ -142,7 +142,9 @@ struct KafkaRebalancing {
 
     private mutating func unassign(_ partitions: [KafkaPartition], _ raw: OpaquePointer) {
         if Self.isCooperative(raw) {
-            KafkaPartitionList.with(partitions) { list in
+            // Only what was assigned: librdkafka refuses them all for one that was not, and waits for ever. An empty list
+            // completes the revocation too.
+            KafkaPartitionList.with(partitions.filter(self.assigned.contains)) { list in
                 // An error says that they are gone already.
                 if let error = rd_kafka_incremental_unassign(raw, list) { rd_kafka_error_destroy(error) }
             }

@@ -12,7 +12,7 @@ extension KafkaRecord {
                 var size = topic == nil ? self.topic.utf8.count + 1 : 0
                 for header in self.headers { size += header.name.utf8.count + 1 + (header.value?.count ?? 0) }
                 return withUnsafeTemporaryAllocation(byteCount: max(1, size), alignment: 1) { scratch in
-                    withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 6 + self.headers.count) {
+                    withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 7) {
                         self.produce(key, value, scratch, $0, topic, opaque, handle)
                     }
                 }
@@ -68,17 +68,19 @@ extension KafkaRecord {
                 $0.u.mem.size = key.count
             }
         }
-        // One argument a header: a whole header list can be freed twice on errors in 2.0.2.
-        for header in self.headers {
-            add(RD_KAFKA_VTYPE_HEADER) {
-                $0.u.header.name = cString(header.name)
-                $0.u.header.val = header.value.flatMap { value in
-                    value.withUnsafeBytes { place($0) }.map { UnsafeRawPointer($0) }
-                }
-                $0.u.header.size = header.value?.count ?? 0
+        // One list: single headers are freed twice by 2.0.2 where the partition or topic is refused. The list is librdkafka's
+        // with the record, and stays ours with an error (rdkafka.h, `RD_KAFKA_VTYPE_HEADERS`).
+        let headers = self.headers.isEmpty ? nil : rd_kafka_headers_new(self.headers.count)
+        if let headers {
+            for header in self.headers {
+                let length = header.value?.count ?? 0
+                let value = header.value.flatMap { value in value.withUnsafeBytes { place($0) } }
+                rd_kafka_header_add(headers, cString(header.name), -1, value, length)
             }
+            add(RD_KAFKA_VTYPE_HEADERS) { $0.u.headers = headers }
         }
         guard let error = rd_kafka_produceva(handle, arguments.baseAddress, count) else { return nil }
+        if let headers { rd_kafka_headers_destroy(headers) }
         defer { rd_kafka_error_destroy(error) }
         if rd_kafka_error_is_fatal(error) != 0 {
             return KafkaError(code: .fatal, message: String(cString: rd_kafka_error_string(error)))

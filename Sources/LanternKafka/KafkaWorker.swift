@@ -181,7 +181,7 @@ public struct KafkaWorker: Sendable {
             } catch {
                 return progress.fail(error)
             }
-            if let next = progress.finished(job.partition, job.assignment, job.record.offset ?? 0) {
+            progress.finished(job.partition, job.assignment, job.record.offset ?? 0) { next in
                 self.consumer.commit([job.partition: next])
             }
         }

@@ -15,9 +15,13 @@ struct OffsetTracker: Equatable {
 
     var inFlight: Int { self.open.count - self.done.count }
 
-    mutating func started(_ offset: Int64) {
+    /// - Returns: Whether the record is to be handled: not where it is in hand already, because it was given once more.
+    @discardableResult
+    mutating func started(_ offset: Int64) -> Bool {
+        if offset <= self.last, self.open.contains(offset) { return false }
         self.open.append(offset)
         self.last = offset
+        return true
     }
 
     /// - Returns: Whether ``next`` moved.

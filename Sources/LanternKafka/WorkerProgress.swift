@@ -48,14 +48,14 @@ final class WorkerProgress: Sendable {
         }
     }
 
-    /// - Returns: Which assignment of the partition this belongs to; `nil` where it is not ours.
+    /// - Returns: Which assignment of the partition this belongs to; `nil` where it is not ours, or in hand already.
     func started(_ partition: KafkaPartition, _ offset: Int64) -> Int? {
         self.state.withLock { state in
             guard state.partitions[partition] != nil else { return nil }
             if state.partitions[partition]?.tracker == nil {
                 state.partitions[partition]?.tracker = OffsetTracker(next: offset)
             }
-            state.partitions[partition]?.tracker?.started(offset)
+            guard state.partitions[partition]?.tracker?.started(offset) == true else { return nil }
             state.inFlight += 1
             return state.partitions[partition]?.assignment
         }
@@ -65,17 +65,20 @@ final class WorkerProgress: Sendable {
         self.state.withLock { $0.partitions[partition]?.assignment == assignment }
     }
 
-    /// - Returns: The offset that can be committed, where it moved.
-    func finished(_ partition: KafkaPartition, _ assignment: Int, _ offset: Int64) -> Int64? {
-        var next: Int64?
+    /// - Parameter commit: Takes the offset that can be committed, where it moved: within the lock, so that of two handlers
+    ///   that end at once the later offset is said last.
+    func finished(
+        _ partition: KafkaPartition, _ assignment: Int, _ offset: Int64, commit: (Int64) -> Void
+    ) {
         self.change { state in
             guard state.partitions[partition]?.assignment == assignment else { return }
             state.inFlight -= 1
-            if state.partitions[partition]?.tracker?.finished(offset) == true {
-                next = state.partitions[partition]?.tracker?.next
+            if state.partitions[partition]?.tracker?.finished(offset) == true,
+                let next = state.partitions[partition]?.tracker?.next
+            {
+                commit(next)
             }
         }
-        return next
     }
 
     func fail(_ error: any Error) {

@@ -85,6 +85,29 @@ struct IngestTests {
         stand.client.close()
     }
 
+    @Test("one that is put aside is accounted for, also where it cannot be read; but nobody speaks for another source")
+    func accounted() async throws {
+        let stand = try await Stand()
+        func altered(_ number: Int, _ name: String, _ value: String) -> KafkaRecord {
+            var record = self.record(number)
+            record.headers.removeAll { $0.name == name }
+            record.headers.append(KafkaHeader(name, value))
+            return record
+        }
+        try await stand.take([
+            self.record(1), altered(2, "ce_subject", String(repeating: "x", count: 1_100)),
+            altered(3, "ce_specversion", "0.3"), altered(4, "ce_source", "/services/auth"),
+            altered(5, "ce_sequence", "five"),
+        ])
+        let rows = try await stand.client.query(
+            "SELECT source, epoch, sequence FROM unsealed WHERE kind = 'dead' ORDER BY sequence")
+        #expect(try rows.map { try $0("sequence", as: Int64.self) } == [2, 3])
+        #expect(try rows.map { try $0("epoch", as: Int64.self) } == [1, 1])
+        #expect(try rows.map { try $0("source", as: String.self) } == ["/services/order", "/services/order"])
+        #expect(try await stand.counts()["letters"] == 4)
+        stand.client.close()
+    }
+
     @Test("what goes by COPY is what goes by INSERT")
     func sameRows() async throws {
         let stand = try await Stand()

@@ -131,4 +131,16 @@ struct OutboxStoreTests {
         #expect(error?.code == .tooLarge)
         client.close()
     }
+
+    @Test("attributes that no reader would take are refused before they are committed")
+    func longSubject() async throws {
+        let client = try await self.database()
+        for thing in [String(repeating: "x", count: 1_020), "a\0b"] {
+            let error = await #expect(throws: EventError.self) { try await self.append(thing, to: client) }
+            #expect(error?.code == .invalidAttribute)
+            #expect(error?.message.contains("subject") == true)
+        }
+        try await self.append(String(repeating: "x", count: 1_018), to: client)
+        client.close()
+    }
 }

@@ -16,6 +16,24 @@ struct OffsetTrackerTests {
         #expect(tracker.inFlight == 0)
     }
 
+    @Test("one that is given twice while it is in hand is handled once, and holds up nothing")
+    func twice() {
+        var tracker = OffsetTracker(next: 4)
+        let first = [tracker.started(4), tracker.started(5)]
+        #expect(first == [true, true])
+        let again = tracker.started(5)
+        #expect(!again)
+        _ = tracker.finished(5)
+        let done = tracker.started(5)
+        #expect(!done, "it is done, and counts when 4 is")
+        let moved = tracker.finished(4)
+        #expect(moved)
+        #expect(tracker.next == 6)
+        #expect(tracker.inFlight == 0)
+        let later = tracker.started(5)
+        #expect(later, "a seek went back to it")
+    }
+
     @Test("what is done out of order counts when what is before it is done")
     func outOfOrder() {
         var tracker = OffsetTracker(next: 0)

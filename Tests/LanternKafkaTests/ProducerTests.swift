@@ -57,6 +57,58 @@ struct ProducerTests {
         await producer.close(deadline: .seconds(5))
     }
 
+    @Test("records with headers for a partition that is not there are refused, however many, and the next one is sent")
+    func refusedHeaders() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        let producer = try fixture.producer()
+        var record = self.record(0)
+        record.headers = (0..<20).map { KafkaHeader("name-\($0)", String(repeating: "v", count: 50 * $0)) }
+        try await producer.send(record)
+        var refused = record
+        refused.partition = 99
+        for _ in 0..<300 {
+            await #expect(throws: KafkaError.self) { try await producer.send(refused) }
+            await #expect(throws: KafkaError.self) { try await producer.send([refused]) }
+        }
+        try await producer.send([record])
+        await producer.close(deadline: .seconds(5))
+        let consumer = try fixture.consumer()
+        let read = try await fixture.read(consumer, count: 2)
+        #expect(read.map(\.headers) == [record.headers, record.headers])
+        await consumer.close()
+    }
+
+    @Test("everybody who sends while it is closed hears of an end, and so does who closes it")
+    func closedWhileSending() async throws {
+        let fixture = try KafkaFixture(topics: ["t": 1])
+        for round in 0..<30 {
+            let producer = try fixture.producer()
+            try await producer.send(self.record(round))
+            // What is sent while there is no broker stays in the queue.
+            if round % 2 == 1 { fixture.broker.setDown(true) }
+            await withTaskGroup(of: Void.self) { group in
+                for task in 0..<32 {
+                    group.addTask {
+                        do {
+                            while true {
+                                if task % 2 == 0 {
+                                    try await producer.send(self.record(task))
+                                } else {
+                                    try await producer.send([self.record(task), self.record(task)])
+                                }
+                            }
+                        } catch {
+                            #expect((error as? KafkaError)?.code == .closed)
+                        }
+                    }
+                }
+                for _ in 0..<round { await Task.yield() }
+                await producer.close(deadline: .zero)
+            }
+            if round % 2 == 1 { fixture.broker.setDown(false) }
+        }
+    }
+
     @Test("close waits for what is under way")
     func close() async throws {
         let fixture = try KafkaFixture(topics: ["t": 1])
